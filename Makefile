@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# The front door. The work is in scripts/.
+
+SHELL := /bin/bash
+export KVER QEMU_SRC TEST JOBS FADUMP_T0
+
+.DEFAULT_GOAL := help
+
+# One clock for all the steps of a run
+FADUMP_T0 := $(shell date +%s)
+
+.PHONY: help
+help:
+	@echo 'fadump-dev: firmware-assisted crash dump for virtual machines'
+	@echo
+	@echo '  make demo         build what is needed, crash a guest, show its dump'
+	@echo '  make check        build everything, run the unit and guest tests'
+	@echo '  make check-unit   the unit tests only'
+	@echo '  make check-soak   the long tests (hours)'
+	@echo '  make bench        measure (nothing is measured yet)'
+	@echo '  make build        build everything, run nothing'
+	@echo '  make clean        delete build/ (the cache stays)'
+	@echo '  make distclean    delete the cache, too: the next build fetches all anew'
+	@echo
+	@echo 'Variables:'
+	@echo '  KVER=6.12         guest kernel: a series, or a release such as 6.1.0-47-amd64'
+	@echo '  QEMU_SRC=/path    a QEMU source tree of yours instead of Debian 13'\''s'
+	@echo '  TEST=test_panic   with check: only that file, or test_panic.Class.test_case'
+	@echo '  JOBS=N            parallel jobs of a compile (default: all processors)'
+	@echo '  FADUMP_CACHE=DIR  where what is fetched and built is kept for all checkouts'
+	@echo '                    (default: ~/.cache/fadump-dev)'
+	@echo
+	@echo 'Needs Debian 12 on amd64, root or sudo, and apt. Missing packages are'
+	@echo 'installed; the apt sources are not touched.'
+
+.PHONY: build all
+build all:
+	@scripts/build.sh
+
+.PHONY: demo
+demo:
+	@scripts/build.sh demo
+	@scripts/demo.sh
+
+.PHONY: check check-soak check-unit
+check:
+	@FADUMP_WERROR=1 scripts/build.sh
+	@scripts/check.sh
+
+check-soak:
+	@scripts/build.sh
+	@scripts/check.sh soak
+
+check-unit:
+	@scripts/bootstrap.sh
+	@scripts/qemu-build.sh
+	@scripts/check.sh unit
+
+.PHONY: bench
+bench:
+	@scripts/bench.sh
+
+.PHONY: kernels
+kernels:
+	@scripts/kernel.sh --update
+
+.PHONY: clean distclean
+clean:
+	rm -rf build
+
+distclean: clean
+	@. scripts/common.sh && rm -rf "$$cache" "$$build" && note "deleted $$cache"
