@@ -1,0 +1,714 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * virtio-fadump: firmware-assisted dump for virtual machines.
+ *
+ * What the firmware of a POWER machine does there, the hypervisor does here. As
+ * long as the guest is registered, its death is captured: the device keeps the
+ * registers of all vCPUs and what is in boot memory, leaves the rest of RAM
+ * where it is, and resets the machine. The same kernel boots again, from the
+ * same disk, in boot memory only. This driver finds the dump and shows it as
+ * /proc/vmcore, and when the user writes to release_mem it gives the preserved
+ * memory back to the running kernel. No crash kernel, no memory reserved, no
+ * second reboot.
+ *
+ * This file has the virtio device: its requests, registration, and its life.
+ * The others: the moment of the crash (hook), the dump descriptor and the ELF
+ * header made from it (desc), /proc/vmcore, the memory's way back (release),
+ * and what powerpc has in /sys/kernel/fadump (sysfs).
+ */
+#define pr_fmt(fmt) "fadump: " fmt
+
+#include <linux/crash_dump.h>
+#include <linux/io.h>
+#include <linux/ioport.h>
+#include <linux/memory_hotplug.h>
+#include <linux/mm.h>
+#include <linux/module.h>
+#include <linux/reboot.h>
+#include <linux/slab.h>
+#include <linux/virtio_ids.h>
+
+#ifdef CONFIG_X86
+#include <asm/processor.h>
+#endif
+
+#include "compat.h"
+#include "fadump-virtio.h"
+
+/*
+ * Every request is a matter of milliseconds for the device. One that does not
+ * answer for this long is broken; waiting on would hang a shutdown.
+ */
+#define FADUMP_CTRL_TIMEOUT	(30 * HZ)
+
+/*
+ * A descriptor has about 1 KiB for a vCPU and 48 bytes for a memory range: far
+ * more than any machine needs, and little enough for boot memory.
+ */
+#define FADUMP_DESC_MAX		(32UL << 20)
+
+static bool fadump_enable = true;
+module_param_named(enable, fadump_enable, bool, 0444);
+MODULE_PARM_DESC(enable, "Use firmware-assisted dump (default: on)");
+
+static bool fadump_register_at_probe = true;
+module_param_named(register, fadump_register_at_probe, bool, 0444);
+MODULE_PARM_DESC(register,
+		 "Register as soon as there is no dump to be saved (default: on)");
+
+struct fadump fadump = {
+	.lock		= __MUTEX_INITIALIZER(fadump.lock),
+	.ctrl_wait	= __WAIT_QUEUE_HEAD_INITIALIZER(fadump.ctrl_wait),
+};
+
+/* ------------------------------------------------------------------ */
+/* Control queue							*/
+
+static const char *fadump_status_name(u32 status)
+{
+	static const char * const names[] = {
+		[VIRTIO_FADUMP_S_OK]		 = "ok",
+		[VIRTIO_FADUMP_S_MALFORMED]	 = "malformed request",
+		[VIRTIO_FADUMP_S_UNSUPPORTED]	 = "unsupported type",
+		[VIRTIO_FADUMP_S_BUSY]		 = "a dump is held",
+		[VIRTIO_FADUMP_S_EXISTS]	 = "already registered",
+		[VIRTIO_FADUMP_S_NONE]		 = "nothing registered or held",
+		[VIRTIO_FADUMP_S_BAD_REGION]	 = "bad region",
+		[VIRTIO_FADUMP_S_TOO_MANY]	 = "too many regions",
+		[VIRTIO_FADUMP_S_NO_SPACE]	 = "answer does not fit",
+		[VIRTIO_FADUMP_S_MISSING_REGION] = "missing region",
+		[VIRTIO_FADUMP_S_FAILED]	 = "failed",
+	};
+
+	return status < ARRAY_SIZE(names) ? names[status] : "unknown status";
+}
+
+/* The errnos that powerpc has for the same, where it has them. */
+static int fadump_status_errno(u32 status)
+{
+	switch (status) {
+	case VIRTIO_FADUMP_S_OK:
+		return 0;
+	case VIRTIO_FADUMP_S_EXISTS:
+		return -EEXIST;
+	case VIRTIO_FADUMP_S_BUSY:
+		return -EBUSY;
+	case VIRTIO_FADUMP_S_NONE:
+		return -ENOENT;
+	case VIRTIO_FADUMP_S_UNSUPPORTED:
+		return -ENODEV;
+	case VIRTIO_FADUMP_S_MALFORMED:
+	case VIRTIO_FADUMP_S_BAD_REGION:
+	case VIRTIO_FADUMP_S_TOO_MANY:
+	case VIRTIO_FADUMP_S_MISSING_REGION:
+		return -EINVAL;
+	case VIRTIO_FADUMP_S_NO_SPACE:
+		return -ENOSPC;
+	default:
+		return -EIO;
+	}
+}
+
+static void fadump_ctrl_done(struct virtqueue *vq)
+{
+	wake_up(&fadump.ctrl_wait);
+}
+
+static bool fadump_ctrl_reap(struct fadump *fd, unsigned int *len)
+{
+	return virtqueue_get_buf(fd->ctrl_vq, len) ||
+	       virtqueue_is_broken(fd->ctrl_vq);
+}
+
+/* Sends the @size bytes in fd->ctrl_req and waits for the answer. */
+static int fadump_ctrl(struct fadump *fd, u16 type, u32 size)
+{
+	struct virtio_fadump_req *req = fd->ctrl_req;
+	struct virtio_fadump_resp *resp = fd->ctrl_resp;
+	struct scatterlist sg_req, sg_resp;
+	struct scatterlist *sgs[] = { &sg_req, &sg_resp };
+	unsigned int len = 0;
+	u32 status;
+	int ret;
+
+	lockdep_assert_held(&fd->lock);
+
+	if (!fd->ctrl_vq || virtqueue_is_broken(fd->ctrl_vq))
+		return -EIO;
+	if (fd->ctrl_busy) {
+		if (!virtqueue_get_buf(fd->ctrl_vq, &len))
+			return -EIO;
+		fd->ctrl_busy = false;
+	}
+
+	req->version = cpu_to_le16(VIRTIO_FADUMP_VERSION);
+	req->type = cpu_to_le16(type);
+	req->size = cpu_to_le32(size);
+	/* What the device does not write must not look like its consent. */
+	memset(resp, 0xff, sizeof(*resp));
+
+	sg_init_one(&sg_req, req, size);
+	sg_init_one(&sg_resp, resp, sizeof(*resp));
+	ret = virtqueue_add_sgs(fd->ctrl_vq, sgs, 1, 1, req, GFP_KERNEL);
+	if (ret)
+		return ret;
+	virtqueue_kick(fd->ctrl_vq);
+
+	if (!wait_event_timeout(fd->ctrl_wait, fadump_ctrl_reap(fd, &len),
+				FADUMP_CTRL_TIMEOUT)) {
+		/* The buffers stay the device's until it lets go of them. */
+		fd->ctrl_busy = true;
+		pr_err("the device does not answer (request %u)\n", type);
+		return -EIO;
+	}
+	if (virtqueue_is_broken(fd->ctrl_vq)) {
+		pr_err("the device is broken (request %u)\n", type);
+		return -EIO;
+	}
+	if (len < sizeof(*resp)) {
+		pr_err("the device answered request %u with %u bytes, expected %zu\n",
+		       type, len, sizeof(*resp));
+		return -EIO;
+	}
+
+	status = le32_to_cpu(resp->status);
+	/* NONE is for the caller to judge: what it wanted gone is gone. */
+	if (status != VIRTIO_FADUMP_S_OK && status != VIRTIO_FADUMP_S_NONE)
+		pr_err("the device refused request %u: %s (%u), detail %llu\n",
+		       type, fadump_status_name(status), status,
+		       le64_to_cpu(resp->detail));
+	return fadump_status_errno(status);
+}
+
+u32 fadump_device_state(struct fadump *fd)
+{
+	u32 state;
+
+	virtio_cread_le(fd->vdev, struct virtio_fadump_config, state, &state);
+	return state;
+}
+
+bool fadump_register_wanted(void)
+{
+	return fadump_register_at_probe;
+}
+
+int fadump_register(struct fadump *fd)
+{
+	struct virtio_fadump_register *reg = fd->ctrl_req;
+	struct virtio_fadump_region *r = reg->regions;
+	int ret;
+
+	lockdep_assert_held(&fd->lock);
+
+	if (fd->closed || !fd->vdev)
+		return -ENODEV;
+	if (!fd->boot_mem_size || !IS_ALIGNED(fd->boot_mem_size, PAGE_SIZE)) {
+		pr_err("the device wants to set aside 0x%llx bytes, which are no whole pages\n",
+		       fd->boot_mem_size);
+		return -EINVAL;
+	}
+
+	memset(fd->ctrl_req, 0, PAGE_SIZE);
+
+	r->type = cpu_to_le32(VIRTIO_FADUMP_REGION_CPU_STATE);
+	r++;
+
+	r->type = cpu_to_le32(VIRTIO_FADUMP_REGION_BOOT_MEM);
+	r->len = cpu_to_le64(fd->boot_mem_size);
+	r->dst = cpu_to_le64(VIRTIO_FADUMP_DST_HOST);
+	r++;
+
+	r->type = cpu_to_le32(VIRTIO_FADUMP_REGION_VMCOREINFO);
+	r->src = cpu_to_le64(paddr_vmcoreinfo_note());
+	r->len = cpu_to_le64(VMCOREINFO_NOTE_SIZE);
+	r++;
+
+	r->type = cpu_to_le32(VIRTIO_FADUMP_REGION_PARAM);
+	r->src = cpu_to_le64(virt_to_phys(fd->param));
+	r->len = cpu_to_le64(PAGE_SIZE);
+	r++;
+
+	reg->nr_regions = cpu_to_le32(r - reg->regions);
+	if (r - reg->regions > fd->max_regions) {
+		pr_err("the device takes %u regions, this driver needs %td\n",
+		       fd->max_regions, r - reg->regions);
+		return -EINVAL;
+	}
+
+	ret = fadump_ctrl(fd, VIRTIO_FADUMP_REQ_REGISTER,
+			  (void *)r - (void *)reg);
+	if (ret)
+		return ret;
+
+	fd->registered = true;
+	fadump_hook_arm(fd->vdev);
+	pr_info("registered, %llu MiB are set aside at a crash, 0 MB reserved\n",
+		fd->boot_mem_size >> 20);
+	return 0;
+}
+
+int fadump_unregister(struct fadump *fd)
+{
+	int ret;
+
+	lockdep_assert_held(&fd->lock);
+
+	if (!fd->registered)
+		return 0;
+
+	/*
+	 * First, or a crash in between would wait for a device that has nothing
+	 * to do with it any more.
+	 */
+	fadump_hook_disarm();
+	ret = fadump_ctrl(fd, VIRTIO_FADUMP_REQ_UNREGISTER,
+			  sizeof(struct virtio_fadump_req));
+	if (ret && ret != -ENOENT) {
+		fadump_hook_arm(fd->vdev);
+		return ret;
+	}
+	fd->registered = false;
+	pr_debug("unregistered\n");
+	return 0;
+}
+
+/* Drops the dump; on success the preserved memory is the guest's again. */
+int fadump_device_release(struct fadump *fd)
+{
+	int ret;
+
+	lockdep_assert_held(&fd->lock);
+
+	ret = fadump_ctrl(fd, VIRTIO_FADUMP_REQ_RELEASE,
+			  sizeof(struct virtio_fadump_req));
+	if (ret == -ENOENT) {
+		pr_notice("the host had released the dump already\n");
+		ret = 0;
+	}
+	/* Until the registration: there is nothing to tell the device. */
+	if (!ret)
+		fadump_hook_disarm();
+	return ret;
+}
+
+/* ------------------------------------------------------------------ */
+/* The dump of the last boot						*/
+
+static bool fadump_is_ram(u64 addr, u64 len)
+{
+	return region_intersects(addr, len, IORESOURCE_SYSTEM_RAM,
+				 IORES_DESC_NONE) != REGION_DISJOINT;
+}
+
+static u64 fadump_phys_limit(void)
+{
+	struct range mhp = mhp_get_pluggable_range(true);
+	u64 limit = mhp.end + 1ULL;
+
+#ifdef CONFIG_X86
+	limit = min(limit, 1ULL << boot_cpu_data.x86_phys_bits);
+#endif
+	return limit;
+}
+
+static int fadump_read_desc(struct fadump *fd, struct fadump_why *why)
+{
+	struct fadump_desc_env env = {
+		.shm_len	= fd->shm.len,
+		.phys_limit	= fadump_phys_limit(),
+		.page_size	= PAGE_SIZE,
+		.is_ram		= fadump_is_ram,
+	};
+	void *map;
+	u64 size;
+
+	virtio_cread_le(fd->vdev, struct virtio_fadump_config, desc_size,
+			&size);
+	if (!size || size > FADUMP_DESC_MAX || size > fd->shm.len) {
+		snprintf(why->text, sizeof(why->text),
+			 "%llu bytes long, the shared memory region has %llu",
+			 size, fd->shm.len);
+		return -EINVAL;
+	}
+
+	fd->desc_buf = kvmalloc(size, GFP_KERNEL);
+	map = memremap(fd->shm.addr, size, MEMREMAP_WB);
+	if (!fd->desc_buf || !map) {
+		if (map)
+			memunmap(map);
+		snprintf(why->text, sizeof(why->text),
+			 "no memory to read its %llu bytes", size);
+		return -ENOMEM;
+	}
+	/* Looked at only after this: the host could change what is there. */
+	memcpy(fd->desc_buf, map, size);
+	memunmap(map);
+
+	return fadump_desc_parse(fd->desc_buf, size, &env, &fd->desc, why);
+}
+
+/* Forgets the dump, not the device. */
+void fadump_forget_dump(struct fadump *fd)
+{
+	fadump_vmcore_destroy(fd);
+	memset(&fd->desc, 0, sizeof(fd->desc));
+	kvfree(fd->desc_buf);
+	fd->desc_buf = NULL;
+}
+
+static void fadump_take_dump(struct fadump *fd)
+{
+	struct fadump_desc_info *d = &fd->desc;
+	struct fadump_why why = { "" };
+	char cpu[24] = "no vCPU";
+	u32 boots;
+	int ret;
+
+	virtio_cread_le(fd->vdev, struct virtio_fadump_config, nr_boots,
+			&boots);
+
+	/*
+	 * A crash from now on is not captured, as one dump is held already. But
+	 * it is counted and the machine reset, instead of hanging in a panic.
+	 */
+	fadump_hook_arm(fd->vdev);
+
+	ret = fadump_read_desc(fd, &why);
+	if (ret) {
+		pr_err("the device holds a dump that cannot be used: %s\n",
+		       why.text);
+		pr_err("there is no /proc/vmcore; write 1 to /sys/kernel/fadump/release_mem to drop it\n");
+		fadump_forget_dump(fd);
+		fd->dump = FADUMP_DUMP_UNTRUSTED;
+		return;
+	}
+
+	fd->dump = FADUMP_DUMP_ACTIVE;
+	if (d->crash_cpu != VIRTIO_FADUMP_CPU_NONE)
+		snprintf(cpu, sizeof(cpu), "vCPU %u", d->crash_cpu);
+	pr_info("firmware-assisted dump is active\n");
+	pr_info("dump %pUb, cause %s, on %s of %u, %llu MiB, captured in %llu us, boot %u since\n",
+		d->dump_id, fadump_cause_name(d->cause), cpu, d->nr_vcpus,
+		d->bytes_held >> 20, d->capture_ns / NSEC_PER_USEC, boots);
+	if (d->bytes_held != d->bytes_total)
+		pr_warn("0x%llx bytes of memory could not be saved\n",
+			d->bytes_total - d->bytes_held);
+
+	/* What the crashed kernel had there: text that ends with a NUL. */
+	memset(fd->param, 0, PAGE_SIZE);
+	if (d->param)
+		memcpy(fd->param, d->param,
+		       min_t(u64, d->param_size, PAGE_SIZE - 1));
+
+	/*
+	 * No vmcore is no reason to keep the memory away as well: what is known
+	 * of it can be trusted.
+	 */
+	ret = fadump_vmcore_create(fd);
+	if (ret)
+		pr_err("no /proc/vmcore (%d); write 1 to /sys/kernel/fadump/release_mem to have the memory back\n",
+		       ret);
+}
+
+/* ------------------------------------------------------------------ */
+/* The device's life							*/
+
+/*
+ * To the device a reset while registered is a crash. So tell it before an
+ * orderly one: reboot, halt, power-off and kexec all come by here.
+ */
+static int fadump_reboot_event(struct notifier_block *nb, unsigned long event,
+			       void *ptr)
+{
+	struct fadump *fd = &fadump;
+
+	mutex_lock(&fd->lock);
+	fd->closed = true;
+	if (fd->vdev && fadump_unregister(fd)) {
+		/* The queue does not work; the register needs none. */
+		__le32 val = cpu_to_le32(VIRTIO_FADUMP_TRIGGER_DISARM);
+
+		fadump_hook_disarm();
+		fd->vdev->config->set(fd->vdev,
+				      offsetof(struct virtio_fadump_config,
+					       trigger),
+				      &val, sizeof(val));
+		fd->registered = false;
+	}
+	mutex_unlock(&fd->lock);
+	return NOTIFY_DONE;
+}
+
+static struct notifier_block fadump_reboot_nb = {
+	.notifier_call	= fadump_reboot_event,
+	/* last, so that what the others do is still covered */
+	.priority	= INT_MIN,
+};
+
+static int fadump_init_vq(struct fadump *fd)
+{
+	struct virtqueue *vq;
+
+	vq = virtio_find_single_vq(fd->vdev, fadump_ctrl_done, "control");
+	if (IS_ERR(vq))
+		return PTR_ERR(vq);
+	fd->ctrl_vq = vq;
+	fd->ctrl_busy = false;
+	virtio_device_ready(fd->vdev);
+	return 0;
+}
+
+static void fadump_del_vq(struct fadump *fd)
+{
+	virtio_reset_device(fd->vdev);
+	fd->vdev->config->del_vqs(fd->vdev);
+	fd->ctrl_vq = NULL;
+	fd->ctrl_busy = false;
+	/* The reset took the registration with it. */
+	fd->registered = false;
+}
+
+static int fadump_validate(struct virtio_device *vdev)
+{
+	if (!virtio_has_feature(vdev, VIRTIO_F_VERSION_1)) {
+		pr_err("the device is a legacy one, which this driver does not know\n");
+		return -ENODEV;
+	}
+	if (!virtio_has_feature(vdev, VIRTIO_FADUMP_F_HOST_MEM)) {
+		pr_err("the device cannot keep a dump in host memory (feature HOST_MEM)\n");
+		return -ENODEV;
+	}
+	/* Else the next boot would overwrite what is preserved. */
+	if (!virtio_has_feature(vdev, VIRTIO_FADUMP_F_CONFINE)) {
+		pr_err("the device cannot confine a boot to boot memory (feature CONFINE)\n");
+		return -ENODEV;
+	}
+	return 0;
+}
+
+static int fadump_read_config(struct fadump *fd)
+{
+	u32 version;
+
+	virtio_cread_le(fd->vdev, struct virtio_fadump_config, version,
+			&version);
+	if (!version || version > VIRTIO_FADUMP_VERSION) {
+		pr_err("the device speaks version %u, this driver knows up to %u\n",
+		       version, VIRTIO_FADUMP_VERSION);
+		return -ENODEV;
+	}
+	virtio_cread_le(fd->vdev, struct virtio_fadump_config, boot_mem_size,
+			&fd->boot_mem_size);
+	virtio_cread_le(fd->vdev, struct virtio_fadump_config, max_regions,
+			&fd->max_regions);
+
+	if (!virtio_get_shm_region(fd->vdev, &fd->shm,
+				   VIRTIO_FADUMP_SHM_ID_DUMP)) {
+		pr_err("the device has no shared memory region %u\n",
+		       VIRTIO_FADUMP_SHM_ID_DUMP);
+		return -ENODEV;
+	}
+	if (!devm_request_mem_region(&fd->vdev->dev, fd->shm.addr, fd->shm.len,
+				     KBUILD_MODNAME)) {
+		pr_err("the shared memory region at 0x%llx is in use\n",
+		       fd->shm.addr);
+		return -EBUSY;
+	}
+	return 0;
+}
+
+/* Leaves nothing of the device behind, whatever of it there is. */
+static void fadump_teardown(struct fadump *fd)
+{
+	lockdep_assert_held(&fd->lock);
+
+	/* The device keeps the dump, and the next probe finds it again. */
+	fadump_forget_dump(fd);
+	fd->dump = FADUMP_DUMP_NONE;
+	kvfree(fd->spans);
+	fd->spans = NULL;
+	fd->nr_spans = 0;
+
+	if (fd->ctrl_vq)
+		fadump_del_vq(fd);
+	free_page((unsigned long)fd->param);
+	kfree(fd->ctrl_resp);
+	kfree(fd->ctrl_req);
+	fd->param = NULL;
+	fd->ctrl_resp = NULL;
+	fd->ctrl_req = NULL;
+	fd->vdev = NULL;
+}
+
+static void fadump_remove(struct virtio_device *vdev)
+{
+	struct fadump *fd = vdev->priv;
+
+	/* Waits for whoever is in one of the files, so not under the lock. */
+	fadump_sysfs_exit();
+	unregister_reboot_notifier(&fadump_reboot_nb);
+
+	mutex_lock(&fd->lock);
+	fd->closed = true;
+	fadump_unregister(fd);
+	fadump_hook_disarm();
+	fadump_hook_exit();
+	fadump_teardown(fd);
+	mutex_unlock(&fd->lock);
+}
+
+static int fadump_probe(struct virtio_device *vdev)
+{
+	struct fadump *fd = &fadump;
+	int ret;
+
+	/* The dump that kdump's kernel saves is not ours to disturb. */
+	if (is_kdump_kernel()) {
+		pr_info("not used in a kdump kernel\n");
+		return -ENODEV;
+	}
+
+	mutex_lock(&fd->lock);
+	if (fd->vdev) {
+		pr_err("one device is in use, a second one is not supported\n");
+		mutex_unlock(&fd->lock);
+		return -EBUSY;
+	}
+	fd->vdev = vdev;
+	vdev->priv = fd;
+	fd->enabled = fadump_enable;
+	fd->closed = false;
+
+	ret = -ENOMEM;
+	fd->ctrl_req = kzalloc(PAGE_SIZE, GFP_KERNEL);
+	fd->ctrl_resp = kzalloc(PAGE_SIZE, GFP_KERNEL);
+	fd->param = (char *)get_zeroed_page(GFP_KERNEL);
+	if (!fd->ctrl_req || !fd->ctrl_resp || !fd->param)
+		goto out_teardown;
+
+	ret = fadump_read_config(fd);
+	if (ret)
+		goto out_teardown;
+
+	ret = fadump_init_vq(fd);
+	if (ret)
+		goto out_teardown;
+
+	ret = fadump_hook_init();
+	if (ret)
+		goto out_teardown;
+
+	if (fadump_device_state(fd) == VIRTIO_FADUMP_STATE_DUMP_AVAILABLE) {
+		if (fd->enabled)
+			fadump_take_dump(fd);
+		else
+			pr_warn("the device holds a dump, and its memory is withheld; load with enable=1 to save or release it\n");
+	}
+
+	ret = register_reboot_notifier(&fadump_reboot_nb);
+	if (ret)
+		goto out_hook;
+
+	/* Failing is no reason to go: userspace sees it, and may try again. */
+	if (fd->enabled && fd->dump == FADUMP_DUMP_NONE &&
+	    fadump_register_at_probe)
+		fadump_register(fd);
+	mutex_unlock(&fd->lock);
+
+	/* Its files take the lock, and its clean-up waits for them. */
+	ret = fadump_sysfs_init(fd);
+	if (ret)
+		fadump_remove(vdev);
+	return ret;
+
+out_hook:
+	fadump_hook_disarm();
+	fadump_hook_exit();
+out_teardown:
+	fadump_teardown(fd);
+	mutex_unlock(&fd->lock);
+	return ret;
+}
+
+#ifdef CONFIG_PM_SLEEP
+static int fadump_freeze(struct virtio_device *vdev)
+{
+	struct fadump *fd = vdev->priv;
+	int ret = 0;
+
+	mutex_lock(&fd->lock);
+	if (fd->dump == FADUMP_DUMP_ACTIVE ||
+	    fd->dump == FADUMP_DUMP_UNTRUSTED) {
+		/* A hibernated machine is powered off, and the dump with it. */
+		pr_warn("a dump is held: save and release it before suspending\n");
+		ret = -EBUSY;
+		goto out;
+	}
+	fd->closed = true;
+	/*
+	 * The firmware of a resuming machine may reset it: no crash. Keep the
+	 * flag for fadump_restore().
+	 */
+	if (fd->registered) {
+		ret = fadump_unregister(fd);
+		if (ret) {
+			fd->closed = false;
+			goto out;
+		}
+		fd->resume_registered = true;
+	}
+	fadump_del_vq(fd);
+out:
+	mutex_unlock(&fd->lock);
+	return ret;
+}
+
+static int fadump_restore(struct virtio_device *vdev)
+{
+	struct fadump *fd = vdev->priv;
+	int ret;
+
+	mutex_lock(&fd->lock);
+	ret = fadump_init_vq(fd);
+	if (!ret) {
+		fd->closed = false;
+		if (fd->resume_registered)
+			fadump_register(fd);
+	}
+	fd->resume_registered = false;
+	mutex_unlock(&fd->lock);
+	return ret;
+}
+#endif
+
+static const struct virtio_device_id fadump_id_table[] = {
+	{ VIRTIO_ID_FADUMP, VIRTIO_DEV_ANY_ID },
+	{ 0 },
+};
+MODULE_DEVICE_TABLE(virtio, fadump_id_table);
+
+/* Features come with their code: no GUEST_MEM and no EVENTS yet. */
+static const unsigned int fadump_features[] = {
+	VIRTIO_FADUMP_F_HOST_MEM,
+	VIRTIO_FADUMP_F_CONFINE,
+};
+
+static struct virtio_driver fadump_driver = {
+	.driver.name		= KBUILD_MODNAME,
+	.driver.owner		= THIS_MODULE,
+	.id_table		= fadump_id_table,
+	.feature_table		= fadump_features,
+	.feature_table_size	= ARRAY_SIZE(fadump_features),
+	.validate		= fadump_validate,
+	.probe			= fadump_probe,
+	.remove			= fadump_remove,
+#ifdef CONFIG_PM_SLEEP
+	.freeze			= fadump_freeze,
+	.restore		= fadump_restore,
+#endif
+};
+module_virtio_driver(fadump_driver);
+
+MODULE_DESCRIPTION("Firmware-assisted dump for virtual machines");
+MODULE_LICENSE("GPL");

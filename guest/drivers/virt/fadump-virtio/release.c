@@ -1,0 +1,250 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Release: the preserved memory becomes the running kernel's.
+ *
+ * Firmware told this boot that the memory is reserved, so to the kernel it is
+ * memory that was plugged in just now: added and onlined, one memory block
+ * after the other.
+ */
+#define pr_fmt(fmt) "fadump: " fmt
+
+#include <linux/fs.h>
+#include <linux/ioport.h>
+#include <linux/memory.h>
+#include <linux/memory_hotplug.h>
+#include <linux/mm.h>
+#include <linux/numa.h>
+#include <linux/slab.h>
+#include <linux/vmalloc.h>
+#include <linux/workqueue.h>
+
+#include "fadump-virtio.h"
+
+struct fadump_release_work {
+	struct work_struct work;
+	struct fadump *fd;
+	int ret;
+};
+
+static bool fadump_block_online(u64 addr)
+{
+	return pfn_to_online_page(PHYS_PFN(addr));
+}
+
+/*
+ * Online a block as root would: device_online() and what is below it are not
+ * exported. Kernels that online added memory by themselves (a boot parameter,
+ * or how they were configured) leave nothing to do.
+ */
+static int fadump_online_block(u64 addr, u64 block_size)
+{
+	char path[64];
+	struct file *file;
+	loff_t pos = 0;
+	ssize_t n;
+
+	if (fadump_block_online(addr))
+		return 0;
+
+	snprintf(path, sizeof(path), "/sys/devices/system/memory/memory%llu/state",
+		 div64_u64(addr, block_size));
+	file = filp_open(path, O_WRONLY, 0);
+	if (IS_ERR(file)) {
+		n = PTR_ERR(file);
+	} else {
+		n = kernel_write(file, "online", 6, &pos);
+		filp_close(file, NULL);
+	}
+	/* A rule of udev's may have been faster: then ours fails. */
+	if (fadump_block_online(addr))
+		return 0;
+	pr_err("cannot online memory through %s (%zd)\n", path, n);
+	return n < 0 ? n : -EIO;
+}
+
+/*
+ * At boot the memmap of all memory is taken out before the buddy allocator gets
+ * the rest, and MemTotal is that rest. The memmap of added memory comes from
+ * the allocator, so MemTotal grows by whole blocks and ends up larger than it
+ * was before the crash, though less can be used. Charge it as boot does: then
+ * MemTotal says the truth, and is what it was.
+ *
+ * Removing the block later frees its memmap without giving the charge back;
+ * preserved memory is no DIMM, so nothing removes it.
+ */
+static void fadump_charge_memmap(u64 addr, u64 size)
+{
+#ifdef CONFIG_SPARSEMEM_VMEMMAP
+	unsigned long map = (unsigned long)pfn_to_page(PHYS_PFN(addr));
+	unsigned long end = map + PHYS_PFN(size) * sizeof(struct page);
+
+	/* Page by page: they need not come from one zone. */
+	for (; map < end; map += PAGE_SIZE)
+		adjust_managed_page_count(vmalloc_to_page((void *)map), -1);
+#endif
+}
+
+static int fadump_node_of(u64 addr)
+{
+	int nid = phys_to_target_node(addr);
+
+	/* The firmware's tables know; else do as for any memory. */
+	return nid == NUMA_NO_NODE ? memory_add_physaddr_to_nid(addr) : nid;
+}
+
+/*
+ * Onlined before the next is added: the memmap of a block needs memory of its
+ * own, and a small boot memory would run out of it. The memory is added as
+ * System RAM, not as a driver's: it always was the machine's, and kexec must
+ * find it in the firmware's map.
+ */
+static int fadump_add_block(u64 addr, u64 size)
+{
+	int ret;
+
+	if (!fadump_block_online(addr)) {
+		ret = add_memory(fadump_node_of(addr), addr, size, MHP_NONE);
+		/* A second attempt finds what the first one left offline. */
+		if (ret && ret != -EEXIST) {
+			pr_err("cannot add memory [0x%llx + 0x%llx] (%d)\n",
+			       addr, size, ret);
+			return ret;
+		}
+		if (!ret)
+			fadump_charge_memmap(addr, size);
+		return fadump_online_block(addr, size);
+	}
+	return 0;
+}
+
+static int fadump_add_spans(struct fadump *fd)
+{
+	u64 block = memory_block_size_bytes();
+	u64 added = 0, lost = 0;
+	int ret = 0;
+	u32 i;
+
+	for (i = 0; i < fd->nr_spans; i++) {
+		struct fadump_span *s = &fd->spans[i];
+
+		lost += (s->end - s->start) - (s->add_end - s->add_start);
+	}
+
+	for (i = 0; i < fd->nr_spans; i++) {
+		struct fadump_span *s = &fd->spans[i];
+		u64 addr;
+
+		for (addr = s->add_start; addr < s->add_end; addr += block) {
+			int err = fadump_add_block(addr, block);
+
+			/* The others may succeed: this one is tried again. */
+			if (err)
+				ret = ret ?: err;
+			else
+				added += block;
+		}
+	}
+
+	pr_info("released: %llu MiB are back\n", added >> 20);
+	if (lost)
+		pr_warn("0x%llx bytes are no whole memory blocks (0x%llx bytes each), they come back at the next boot\n",
+			lost, block);
+	return ret;
+}
+
+static int fadump_plan(struct fadump *fd)
+{
+	struct fadump_span *spans;
+
+	/* No more spans than ranges; nothing to add if they are not trusted. */
+	if (fd->dump != FADUMP_DUMP_ACTIVE)
+		return 0;
+	spans = kvcalloc(fd->desc.nr_ranges, sizeof(*spans), GFP_KERNEL);
+	if (!spans)
+		return -ENOMEM;
+	fd->nr_spans = fadump_plan_spans(&fd->desc, memory_block_size_bytes(),
+					 spans);
+	fd->spans = spans;
+	return 0;
+}
+
+static void fadump_unplan(struct fadump *fd)
+{
+	kvfree(fd->spans);
+	fd->spans = NULL;
+	fd->nr_spans = 0;
+}
+
+static int fadump_do_release(struct fadump *fd)
+{
+	int ret;
+
+	if (fd->dump != FADUMP_DUMP_RELEASED) {
+		ret = fadump_plan(fd);
+		if (ret)
+			return ret;
+
+		fadump_vmcore_hide(fd);
+		ret = fadump_device_release(fd);
+		if (ret) {
+			pr_err("the device did not release the dump (%d), it is kept\n",
+			       ret);
+			fadump_unplan(fd);
+			if (fadump_vmcore_show(fd))
+				pr_err("cannot show /proc/vmcore again\n");
+			return ret;
+		}
+
+		if (fd->dump == FADUMP_DUMP_UNTRUSTED)
+			pr_warn("dropped a dump of unknown memory: what was withheld comes back at the next boot\n");
+		/* Before the memory is used again, so that nothing maps it. */
+		fadump_forget_dump(fd);
+		fd->dump = FADUMP_DUMP_RELEASED;
+	}
+
+	ret = fadump_add_spans(fd);
+	if (!ret) {
+		fadump_unplan(fd);
+		fd->dump = FADUMP_DUMP_NONE;
+	}
+
+	/* The next crash is captured even if some memory is still missing. */
+	if (!fd->registered && fadump_register_wanted())
+		fadump_register(fd);
+	return ret;
+}
+
+static void fadump_release_fn(struct work_struct *work)
+{
+	struct fadump_release_work *w =
+		container_of(work, struct fadump_release_work, work);
+
+	w->ret = fadump_do_release(w->fd);
+}
+
+/**
+ * fadump_release - release the dump, and take its memory back
+ * @fd: the driver; its lock is held
+ *
+ * If this fails before the device let the dump go, all is as it was. If it
+ * fails after that, the memory that is still missing is tried again by the next
+ * call.
+ *
+ * Return: 0 or a negative errno.
+ */
+int fadump_release(struct fadump *fd)
+{
+	struct fadump_release_work w = { .fd = fd };
+
+	lockdep_assert_held(&fd->lock);
+
+	/*
+	 * In a worker: the caller may be in a container, with other limits on
+	 * its memory and another idea of what is at /sys.
+	 */
+	INIT_WORK_ONSTACK(&w.work, fadump_release_fn);
+	queue_work(system_unbound_wq, &w.work);
+	flush_work(&w.work);
+	destroy_work_on_stack(&w.work);
+	return w.ret;
+}

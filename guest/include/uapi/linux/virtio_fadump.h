@@ -1,0 +1,336 @@
+/* SPDX-License-Identifier: ((GPL-2.0 WITH Linux-syscall-note) OR BSD-3-Clause) */
+/*
+ * virtio-fadump: firmware-assisted dump for virtual machines.
+ *
+ * The one definition of the interface between device and driver; QEMU, the
+ * Linux driver and every tool include this file. The normative text is
+ * docs/specs/virtio-fadump.rst.
+ *
+ * All fields are little-endian and naturally aligned. Sizes and addresses are
+ * bytes, addresses are guest-physical unless a comment says otherwise.
+ * Padding and reserved fields are zero: whoever writes them writes zero,
+ * whoever reads a request with a non-zero one refuses it.
+ */
+#ifndef _UAPI_LINUX_VIRTIO_FADUMP_H
+#define _UAPI_LINUX_VIRTIO_FADUMP_H
+
+#include <linux/types.h>
+#include <linux/virtio_types.h>
+
+/*
+ * Device id. PCI can express ids up to 63 only (0x1040 + id <= 0x107f), and
+ * 60 to 63 are in use in practice.
+ */
+#ifndef VIRTIO_ID_FADUMP
+#define VIRTIO_ID_FADUMP			59
+#endif
+
+/* Version of the structures below; a reader refuses a newer one. */
+#define VIRTIO_FADUMP_VERSION			1
+
+/* Feature bits */
+/* What is set aside stays in host memory and is read through shm region 0. */
+#define VIRTIO_FADUMP_F_HOST_MEM		0
+/* The driver may name destinations in guest RAM. */
+#define VIRTIO_FADUMP_F_GUEST_MEM		1
+/* The device confines the next boot to boot memory. */
+#define VIRTIO_FADUMP_F_CONFINE			2
+/* There is an event queue. */
+#define VIRTIO_FADUMP_F_EVENTS			3
+
+/* Virtqueues; the event queue exists only with VIRTIO_FADUMP_F_EVENTS. */
+#define VIRTIO_FADUMP_VQ_CTRL			0
+#define VIRTIO_FADUMP_VQ_EVENT			1
+
+/* Shared memory region: the dump descriptor at offset 0, then held memory. */
+#define VIRTIO_FADUMP_SHM_ID_DUMP		0
+
+/* fw_cfg file with the dump descriptor; empty while no dump is held. */
+#define VIRTIO_FADUMP_FW_CFG_FILE		"etc/fadump-dump"
+
+/* virtio_fadump_config.state */
+#define VIRTIO_FADUMP_STATE_IDLE		0
+#define VIRTIO_FADUMP_STATE_REGISTERED		1
+#define VIRTIO_FADUMP_STATE_DUMP_AVAILABLE	2
+
+/*
+ * virtio_fadump_config.trigger: a single 32-bit write acts at once, with no
+ * lock, no allocation and no queue, so that it may come from NMI context.
+ * Reads give 0. Any other value, and any value in a state that it does not
+ * name, has no effect.
+ */
+/*
+ * REGISTERED: capture with cause PANIC, then reset. DUMP_AVAILABLE: keep the
+ * dump that is held, count this one in nr_lost, reset. Does not return.
+ */
+#define VIRTIO_FADUMP_TRIGGER_PANIC		1
+/* REGISTERED: become IDLE, the next reset is no crash (kdump takes over). */
+#define VIRTIO_FADUMP_TRIGGER_DISARM		2
+
+struct virtio_fadump_config {
+	/* VIRTIO_FADUMP_VERSION of the device */
+	__le32 version;
+	/* VIRTIO_FADUMP_STATE_*; read-only */
+	__le32 state;
+	/*
+	 * boot memory is all RAM below this address, a multiple of 4096: what
+	 * the BOOT_MEM regions of a registration cover, holes included
+	 */
+	__le64 boot_mem_size;
+	/* bytes of the descriptor now held, 0 if none */
+	__le64 desc_size;
+	/* upper bound of desc_size on this machine */
+	__le64 desc_size_max;
+	/* most regions that one REGISTER may name */
+	__le32 max_regions;
+	/* VIRTIO_FADUMP_TRIGGER_*; write-only */
+	__le32 trigger;
+	/* TRIGGER_PANIC writes seen while the dump now held was held */
+	__le32 nr_lost;
+	/* confined boots that reached a driver since the capture */
+	__le32 nr_boots;
+};
+
+/* ------------------------------------------------------------------ */
+/* Control queue                                                      */
+/*
+ * One request a buffer: device-readable struct virtio_fadump_req, with its
+ * trailing data, then device-writable struct virtio_fadump_resp, with room for
+ * its trailing data.
+ */
+
+/* virtio_fadump_req.type */
+/* data: struct virtio_fadump_register; IDLE only */
+#define VIRTIO_FADUMP_REQ_REGISTER		1
+/* no data; REGISTERED only */
+#define VIRTIO_FADUMP_REQ_UNREGISTER		2
+/* no data; answer: the whole descriptor; DUMP_AVAILABLE only */
+#define VIRTIO_FADUMP_REQ_GET_DESCRIPTOR	3
+/* no data; DUMP_AVAILABLE only: drop the dump, lift the confinement */
+#define VIRTIO_FADUMP_REQ_RELEASE		4
+
+struct virtio_fadump_req {
+	/* VIRTIO_FADUMP_VERSION */
+	__le16 version;
+	/* VIRTIO_FADUMP_REQ_* */
+	__le16 type;
+	/* bytes of the whole request, this header included */
+	__le32 size;
+};
+
+/* virtio_fadump_resp.status; all but OK leave the device as it was */
+#define VIRTIO_FADUMP_S_OK			0
+/* the request's size, version or padding is wrong (a region's: BAD_REGION) */
+#define VIRTIO_FADUMP_S_MALFORMED		1
+/* unknown request, or unknown region type; detail: the type */
+#define VIRTIO_FADUMP_S_UNSUPPORTED		2
+/* a dump is held; release it first */
+#define VIRTIO_FADUMP_S_BUSY			3
+/* already registered */
+#define VIRTIO_FADUMP_S_EXISTS			4
+/* nothing registered, or no dump held */
+#define VIRTIO_FADUMP_S_NONE			5
+/* a region is bad; detail: its index */
+#define VIRTIO_FADUMP_S_BAD_REGION		6
+/* more regions than virtio_fadump_config.max_regions; detail: that limit */
+#define VIRTIO_FADUMP_S_TOO_MANY		7
+/* the answer does not fit; detail: bytes that the buffer must have in all */
+#define VIRTIO_FADUMP_S_NO_SPACE		8
+/* a required region type is missing; detail: the type */
+#define VIRTIO_FADUMP_S_MISSING_REGION		9
+/* the device cannot do it at present */
+#define VIRTIO_FADUMP_S_FAILED			10
+
+struct virtio_fadump_resp {
+	/* VIRTIO_FADUMP_S_* */
+	__le32 status;
+	/* bytes of trailing data that follow */
+	__le32 size;
+	/* see the status; 0 if it says nothing */
+	__le64 detail;
+};
+
+/* virtio_fadump_region.type */
+/* registers of all vCPUs; src, len and dst are 0 */
+#define VIRTIO_FADUMP_REGION_CPU_STATE		1
+/* boot memory [src, src + len); page aligned; at least one is required */
+#define VIRTIO_FADUMP_REGION_BOOT_MEM		2
+/* the guest's VMCOREINFO ELF note, header included; dst is 0 */
+#define VIRTIO_FADUMP_REGION_VMCOREINFO		3
+/* opaque bytes for the next kernel, read at the capture; dst is 0 */
+#define VIRTIO_FADUMP_REGION_PARAM		4
+
+/* dst of a BOOT_MEM region: shared memory region 0, needs F_HOST_MEM */
+#define VIRTIO_FADUMP_DST_HOST			(~(__u64)0)
+
+/* Longest VMCOREINFO and PARAM regions that a device must take, bytes. */
+#define VIRTIO_FADUMP_VMCOREINFO_MAX		(64 * 1024)
+#define VIRTIO_FADUMP_PARAM_MAX			(64 * 1024)
+
+/* src, dst and len of BOOT_MEM are multiples of this. */
+#define VIRTIO_FADUMP_PAGE_SIZE			4096
+
+struct virtio_fadump_region {
+	/* VIRTIO_FADUMP_REGION_* */
+	__le32 type;
+	__le32 reserved;
+	__le64 src;
+	__le64 len;
+	/* guest-physical, needs F_GUEST_MEM; or VIRTIO_FADUMP_DST_HOST */
+	__le64 dst;
+};
+
+struct virtio_fadump_register {
+	struct virtio_fadump_req hdr;
+	__le32 nr_regions;
+	__le32 reserved;
+	struct virtio_fadump_region regions[];
+};
+
+/* ------------------------------------------------------------------ */
+/* Event queue                                                        */
+
+/* virtio_fadump_event.type */
+/* the host released the dump: its memory is the guest's again */
+#define VIRTIO_FADUMP_EVENT_RELEASED		1
+
+struct virtio_fadump_event {
+	__le32 type;
+	/* the device's state after the event */
+	__le32 state;
+	/* the dump that it speaks of */
+	__u8 dump_id[16];
+};
+
+/* ------------------------------------------------------------------ */
+/* Dump descriptor                                                    */
+/*
+ * What a capture leaves behind: header, vCPU table, range table, ELF notes,
+ * PARAM bytes, each where its offset says, offsets from the header's start,
+ * multiples of 8. A reader takes element sizes from the header, so that
+ * elements may grow at their end.
+ */
+#define VIRTIO_FADUMP_DESC_MAGIC		"FADUMPKV"	/* 8 bytes, no NUL */
+
+/* virtio_fadump_desc.cause */
+#define VIRTIO_FADUMP_CAUSE_UNKNOWN		0
+/* the guest kernel wrote TRIGGER_PANIC */
+#define VIRTIO_FADUMP_CAUSE_PANIC		1
+#define VIRTIO_FADUMP_CAUSE_WATCHDOG		2
+#define VIRTIO_FADUMP_CAUSE_TRIPLE_FAULT	3
+/* a reset by the guest that no UNREGISTER announced */
+#define VIRTIO_FADUMP_CAUSE_GUEST_RESET		4
+/* the operator asked the host to capture */
+#define VIRTIO_FADUMP_CAUSE_OPERATOR		5
+/* a reset by the host, where the host is set up to capture those */
+#define VIRTIO_FADUMP_CAUSE_HOST_RESET		6
+/* the guest kernel reported a panic through pvpanic */
+#define VIRTIO_FADUMP_CAUSE_PVPANIC		7
+
+/* virtio_fadump_desc.crash_cpu: no vCPU caused it */
+#define VIRTIO_FADUMP_CPU_NONE			(~(__u32)0)
+
+/* virtio_fadump_desc.flags: machine and class of the crashed kernel's notes */
+#define VIRTIO_FADUMP_DESC_F_ELF64		(1U << 0)
+
+struct virtio_fadump_desc {
+	__u8 magic[8];
+	/* VIRTIO_FADUMP_VERSION */
+	__le32 version;
+	/* bytes of this header */
+	__le32 hdr_size;
+	/* bytes of the whole descriptor */
+	__le64 total_size;
+	/* CRC-32 (IEEE 802.3, as zlib's crc32()) of all, this field being 0 */
+	__le32 checksum;
+	/* VIRTIO_FADUMP_DESC_F_* */
+	__le32 flags;
+	/* RFC 4122 UUID, in the order of its text form */
+	__u8 dump_id[16];
+	/* VIRTIO_FADUMP_CAUSE_* */
+	__le32 cause;
+	/* index in the vCPU table, or VIRTIO_FADUMP_CPU_NONE */
+	__le32 crash_cpu;
+	/* of the capture's start, ns since 1970-01-01 UTC */
+	__le64 time_ns;
+	/* how long the capture took, ns */
+	__le64 capture_ns;
+	/* ELF e_machine of the notes */
+	__le32 elf_machine;
+	__le32 nr_vcpus;
+	__le32 vcpu_size;
+	__le32 nr_ranges;
+	__le32 range_size;
+	__le32 reserved;
+	__le64 vcpus_off;
+	__le64 ranges_off;
+	/*
+	 * ELF notes, 4-byte aligned: NT_PRSTATUS of each vCPU, ascending; the
+	 * QEMU note of each vCPU, ascending; VMCOREINFO if it was registered
+	 * and could be read.
+	 */
+	__le64 notes_off;
+	__le64 notes_size;
+	/* what the PARAM region held; size 0 if there was none */
+	__le64 param_off;
+	__le64 param_size;
+	/* virtio_fadump_config.boot_mem_size at the capture */
+	__le64 boot_mem_size;
+};
+
+/* virtio_fadump_vcpu.flags */
+/* the accelerator could not give this vCPU's registers; its notes are zero */
+#define VIRTIO_FADUMP_VCPU_F_REGS_LOST		(1U << 0)
+
+struct virtio_fadump_vcpu {
+	/* the architecture's id (x86: APIC id) */
+	__le64 arch_id;
+	/* VIRTIO_FADUMP_VCPU_F_* */
+	__le32 flags;
+	__le32 reserved;
+};
+
+/* virtio_fadump_range.where: where the content now lies */
+/* at addr itself */
+#define VIRTIO_FADUMP_WHERE_IN_PLACE		1
+/* in guest RAM, at dest */
+#define VIRTIO_FADUMP_WHERE_GUEST		2
+/* in shared memory region 0, at offset dest */
+#define VIRTIO_FADUMP_WHERE_SHM			3
+
+/* virtio_fadump_range.flags */
+/* content could not be saved; held says how many bytes from the start are good */
+#define VIRTIO_FADUMP_RANGE_F_ERROR		(1U << 0)
+/*
+ * hot-pluggable memory that the firmware's own interface (ACPI) gives back
+ * after the release; the driver must not add it
+ */
+#define VIRTIO_FADUMP_RANGE_F_HOTPLUG		(1U << 1)
+/* this boot has RAM at addr */
+#define VIRTIO_FADUMP_RANGE_F_BOOT_MEM		(1U << 2)
+
+/* How SHM content was set aside, virtio_fadump_range.method */
+#define VIRTIO_FADUMP_METHOD_NONE		0
+#define VIRTIO_FADUMP_METHOD_COPIED		1
+#define VIRTIO_FADUMP_METHOD_MOVED		2
+#define VIRTIO_FADUMP_METHOD_SWAPPED		3
+
+/* RAM of the crashed machine, ascending, no two overlap, page aligned. */
+struct virtio_fadump_range {
+	/* where the crashed kernel had it */
+	__le64 addr;
+	__le64 len;
+	/* see VIRTIO_FADUMP_WHERE_*; 0 for IN_PLACE */
+	__le64 dest;
+	/* good bytes from addr on */
+	__le64 held;
+	/* VIRTIO_FADUMP_WHERE_* */
+	__le32 where;
+	/* VIRTIO_FADUMP_RANGE_F_* */
+	__le32 flags;
+	/* VIRTIO_FADUMP_METHOD_* */
+	__le32 method;
+	__le32 reserved;
+};
+
+#endif /* _UAPI_LINUX_VIRTIO_FADUMP_H */
