@@ -1,0 +1,225 @@
+/*
+ * Firmware-assisted dump: confining a PC's next boot to boot memory
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * Firmware, bootloader and kernel learn of RAM through etc/e820, CMOS and the
+ * SRAT. A confined boot finds boot memory there and nothing else that is
+ * usable: preserved ranges are reserved. RAM itself stays mapped.
+ */
+
+#include "qemu/osdep.h"
+#include "qemu/units.h"
+#include "qapi/error.h"
+#include "hw/boards.h"
+#include "hw/i386/fadump-confine.h"
+#include "hw/i386/fw_cfg.h"
+#include "hw/i386/pc.h"
+#include "hw/misc/fadump-confiner.h"
+#include "hw/misc/fadump-range.h"
+#include "hw/nvram/fw_cfg.h"
+#include "e820_memory_layout.h"
+#include "trace.h"
+
+/* What Linux hot-adds on a machine that booted with less than 64 GiB. */
+#define MEMORY_BLOCK_SIZE (128 * MiB)
+
+/*
+ * Firmware puts the 32-bit PCI window above the RAM that it sees: SeaBIOS at
+ * 2 GiB if that ends below. RAM that really ends above 2 GiB would shadow the
+ * window, so the last of it must be boot memory.
+ */
+#define LOW_RAM_LIMIT (2 * GiB)
+
+static GArray *pc_fadump_ram_map(FadumpConfiner *c)
+{
+    X86MachineState *x86ms = X86_MACHINE(c);
+    GArray *map = g_array_new(false, false, sizeof(FadumpRange));
+    FadumpRange low = { 0, x86ms->below_4g_mem_size };
+    FadumpRange high = { x86ms->above_4g_mem_start, x86ms->above_4g_mem_size };
+
+    g_array_append_val(map, low);
+    if (high.size) {
+        g_array_append_val(map, high);
+    }
+    return map;
+}
+
+static GArray *pc_fadump_prepare(FadumpConfiner *c, uint64_t size,
+                                 Error **errp)
+{
+    PCMachineState *pcms = PC_MACHINE(c);
+    X86MachineState *x86ms = X86_MACHINE(c);
+    g_autoptr(GArray) map = NULL;
+    uint64_t *end;
+
+    if (MACHINE(c)->device_memory) {
+        error_setg(errp, "fadump-dev cannot confine a machine with memory "
+                   "hotplug; drop maxmem= and slots= from -m");
+        return NULL;
+    }
+    if (!x86ms->fw_cfg || pcms->cxl_devices_state.is_enabled ||
+        pcms->sgx_epc.size) {
+        error_setg(errp, "fadump-dev cannot confine a machine with CXL, SGX "
+                   "EPC or without fw_cfg");
+        return NULL;
+    }
+
+    /*
+     * Keeps the 64-bit PCI window off RAM that a confined boot is not told
+     * of. It is where the window starts anyway when all RAM is seen.
+     */
+    end = g_new(uint64_t, 1);
+    *end = cpu_to_le64(ROUND_UP(x86ms->above_4g_mem_start +
+                                x86ms->above_4g_mem_size, 1 * GiB));
+    fw_cfg_add_file(x86ms->fw_cfg, "etc/reserved-memory-end", end,
+                    sizeof(*end));
+
+    map = pc_fadump_ram_map(c);
+    return fadump_boot_ranges(map, size, MEMORY_BLOCK_SIZE, LOW_RAM_LIMIT);
+}
+
+static void e820_append(GArray *table, uint64_t base, uint64_t size,
+                        uint32_t type)
+{
+    struct e820_entry entry = {
+        .address = cpu_to_le64(base),
+        .length = cpu_to_le64(size),
+        .type = cpu_to_le32(type),
+    };
+
+    trace_fadump_e820(base, size, type);
+    g_array_append_val(table, entry);
+}
+
+/* etc/e820 with the machine's RAM replaced by @pieces. */
+static void publish_e820(X86MachineState *x86ms, const GArray *pieces)
+{
+    GArray *table = g_array_new(false, false, sizeof(struct e820_entry));
+    struct e820_entry *orig;
+    int i, n = e820_get_table(&orig);
+    size_t len;
+    void *old;
+
+    for (i = 0; i < pieces->len; i++) {
+        const FadumpPiece *p = &g_array_index(pieces, FadumpPiece, i);
+
+        e820_append(table, p->base, p->size,
+                    p->boot ? E820_RAM : E820_RESERVED);
+    }
+    for (i = 0; i < n; i++) {
+        if (orig[i].type != cpu_to_le32(E820_RAM)) {
+            g_array_append_val(table, orig[i]);
+        }
+    }
+    len = table->len * sizeof(struct e820_entry);
+    old = fw_cfg_modify_file(x86ms->fw_cfg, "etc/e820",
+                             g_array_free(table, false), len);
+    /* the first one is the machine's own table */
+    if (old != orig) {
+        g_free(old);
+    }
+}
+
+/*
+ * QEMU put the initrd of a -kernel boot below the end of low RAM. linuxboot
+ * finds a place of its own, PVH takes this one. The highest boot memory that
+ * all kernels can take is right for ordinary boots too, so it stays there.
+ */
+static void move_initrd(X86MachineState *x86ms, const GArray *boot)
+{
+    const uint64_t initrd_max = 0x37ffffff;
+    uint64_t size, addr = 0;
+    guint i;
+
+    if (!x86ms->initrd_mapped_file) {
+        return;
+    }
+    size = g_mapped_file_get_length(x86ms->initrd_mapped_file);
+    for (i = 0; i < boot->len; i++) {
+        const FadumpRange *b = &g_array_index(boot, FadumpRange, i);
+        uint64_t end = MIN(b->base + b->size, initrd_max);
+
+        if (end > b->base && end - b->base > size + PC_FW_DATA) {
+            addr = end - PC_FW_DATA - size;
+        }
+    }
+    if (addr) {
+        fw_cfg_modify_i32(x86ms->fw_cfg, FW_CFG_INITRD_ADDR, addr & ~4095);
+    }
+}
+
+static void pc_fadump_publish(FadumpConfiner *c, const GArray *boot)
+{
+    PCMachineState *pcms = PC_MACHINE(c);
+    X86MachineState *x86ms = X86_MACHINE(c);
+    g_autoptr(GArray) map = pc_fadump_ram_map(c);
+    g_autoptr(GArray) pieces = fadump_ranges_split(map, boot);
+    uint64_t low = 0, high = 0;
+    guint i;
+
+    for (i = 0; i < pieces->len; i++) {
+        const FadumpPiece *p = &g_array_index(pieces, FadumpPiece, i);
+
+        if (p->boot && p->base < 4 * GiB) {
+            low = p->base + p->size;
+        } else if (p->boot) {
+            high = p->base + p->size - x86ms->above_4g_mem_start;
+        }
+    }
+    publish_e820(x86ms, pieces);
+    pc_cmos_set_ram_size(pcms, low, high);
+    fw_cfg_modify_i64(x86ms->fw_cfg, FW_CFG_RAM_SIZE,
+                      fadump_ranges_size(boot));
+    move_initrd(x86ms, boot);
+}
+
+static void pc_fadump_confine(FadumpConfiner *c, const GArray *boot)
+{
+    PCMachineState *pcms = PC_MACHINE(c);
+
+    pc_fadump_publish(c, boot);
+    g_clear_pointer(&pcms->fadump_boot, g_array_unref);
+    pcms->fadump_boot = g_array_copy((GArray *)boot);
+}
+
+static void pc_fadump_lift(FadumpConfiner *c)
+{
+    PCMachineState *pcms = PC_MACHINE(c);
+    g_autoptr(GArray) map = pc_fadump_ram_map(c);
+
+    if (!pcms->fadump_boot) {
+        return;
+    }
+    pc_fadump_publish(c, map);
+    g_clear_pointer(&pcms->fadump_boot, g_array_unref);
+}
+
+bool pc_fadump_srat_needed(PCMachineState *pcms)
+{
+    /*
+     * Linux sizes its bounce buffers by the memory that it may come to have:
+     * a device with 32-bit DMA fails without them once memory above 4 GiB is
+     * back. An ordinary boot of this machine has them as well.
+     */
+    return pcms->fadump_boot && X86_MACHINE(pcms)->above_4g_mem_size;
+}
+
+GArray *pc_fadump_split(PCMachineState *pcms, uint64_t base, uint64_t size)
+{
+    g_autoptr(GArray) map = g_array_new(false, false, sizeof(FadumpRange));
+    FadumpRange r = { base, size };
+
+    g_array_append_val(map, r);
+    return fadump_ranges_split(map, pcms->fadump_boot);
+}
+
+void pc_fadump_class_init(ObjectClass *oc)
+{
+    FadumpConfinerClass *fcc = FADUMP_CONFINER_CLASS(oc);
+
+    fcc->ram_map = pc_fadump_ram_map;
+    fcc->prepare = pc_fadump_prepare;
+    fcc->confine = pc_fadump_confine;
+    fcc->lift = pc_fadump_lift;
+}

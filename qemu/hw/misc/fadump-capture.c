@@ -1,0 +1,403 @@
+/*
+ * Firmware-assisted dump: capturing a machine at the head of its reset
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * Architecture-neutral: registers come from the writers behind
+ * dump-guest-memory, the RAM map from the memory API.
+ */
+
+#include "qemu/osdep.h"
+#include "qemu/cutils.h"
+#include "qemu/host-utils.h"
+#include "qemu/log.h"
+#include "qemu/madvise.h"
+#include "qemu/timer.h"
+#include "qemu/units.h"
+#include "qapi/error.h"
+#include "elf.h"
+#include "exec/address-spaces.h"
+#include "exec/memory.h"
+#include "exec/ramblock.h"
+#include "hw/boards.h"
+#include "hw/core/cpu.h"
+#include "hw/mem/memory-device.h"
+#include "hw/misc/fadump-desc.h"
+#include "hw/misc/fadump-dev.h"
+#include "system/dump.h"
+#include "system/memory_mapping.h"
+#include "trace.h"
+
+/* Held memory is aligned so that a huge page of the host stays whole. */
+#define HELD_ALIGN (2 * MiB)
+
+/* One run of guest RAM: contiguous in guest-physical and host memory. */
+typedef struct RamRun {
+    FadumpRange range;
+    uint8_t *host;
+} RamRun;
+
+typedef struct RamListener {
+    MemoryListener listener;
+    GArray *runs;       /* of RamRun */
+    bool unaligned;
+} RamListener;
+
+/* Collects the output of the note writers, which call back with a DumpState. */
+typedef struct NoteWriter {
+    DumpState dump;
+    GByteArray *notes;
+} NoteWriter;
+
+uint64_t fadump_capture_desc_max(void)
+{
+    MachineState *ms = MACHINE(qdev_get_machine());
+    uint64_t notes;
+
+    /* The 64-bit notes are the larger ones wherever there are two kinds. */
+    notes = cpu_get_note_size(ELFCLASS64, EM_NONE, ms->smp.max_cpus);
+    return ROUND_UP(fadump_desc_size_max(ms->smp.max_cpus,
+                                         notes + VIRTIO_FADUMP_VMCOREINFO_MAX,
+                                         VIRTIO_FADUMP_PARAM_MAX),
+                    HELD_ALIGN);
+}
+
+uint64_t fadump_capture_shm_size(uint64_t desc_max, const GArray *boot)
+{
+    uint64_t size = desc_max;
+    guint i;
+
+    for (i = 0; i < boot->len; i++) {
+        size += ROUND_UP(g_array_index(boot, FadumpRange, i).size, HELD_ALIGN);
+    }
+    return pow2ceil(size);
+}
+
+void fadump_capture_drop(VirtIOFadump *s)
+{
+    uint64_t size = memory_region_size(&s->shm);
+
+    ram_block_discard_range(s->shm.ram_block, 0, size);
+    /* a migration under way may have sent what was there */
+    memory_region_set_dirty(&s->shm, 0, size);
+}
+
+static int write_note(const void *buf, size_t size, void *opaque)
+{
+    NoteWriter *w = container_of(opaque, NoteWriter, dump);
+
+    g_byte_array_append(w->notes, buf, size);
+    return 0;
+}
+
+/*
+ * The ELF class may depend on how high RAM reaches. guest_phys_blocks_append()
+ * would count what devices map too, the shared memory region among it.
+ */
+static void ram_blocks(const VirtIOFadump *s, GuestPhysBlockList *blocks)
+{
+    guint i;
+
+    for (i = 0; i < s->ram_map->len; i++) {
+        const FadumpRange *r = &g_array_index(s->ram_map, FadumpRange, i);
+        GuestPhysBlock *block = g_new0(GuestPhysBlock, 1);
+
+        block->target_start = r->base;
+        block->target_end = r->base + r->size;
+        QTAILQ_INSERT_TAIL(&blocks->head, block, next);
+        blocks->num++;
+    }
+}
+
+/*
+ * ELF note order: NT_PRSTATUS of each vCPU, then QEMU's own, each ascending.
+ * A vCPU's place in the table is not its cpu_index where one was unplugged.
+ */
+static bool capture_registers(const VirtIOFadump *s, FadumpDesc *desc,
+                              uint32_t crash_cpu_index, Error **errp)
+{
+    NoteWriter w = { .notes = desc->notes };
+    GuestPhysBlockList blocks = {
+        .head = QTAILQ_HEAD_INITIALIZER(blocks.head)
+    };
+    bool elf64;
+    CPUState *cpu;
+    int ret;
+
+    ram_blocks(s, &blocks);
+    ret = cpu_get_dump_info(&w.dump.dump_info, &blocks);
+    guest_phys_blocks_free(&blocks);
+    if (ret < 0) {
+        error_setg(errp, "the registers of this vCPU type cannot be dumped");
+        return false;
+    }
+    elf64 = w.dump.dump_info.d_class == ELFCLASS64;
+    desc->elf_machine = w.dump.dump_info.d_machine;
+    desc->flags = elf64 ? VIRTIO_FADUMP_DESC_F_ELF64 : 0;
+
+    CPU_FOREACH(cpu) {
+        struct virtio_fadump_vcpu vcpu = {
+            .arch_id = cpu_to_le64(cpu->cc->get_arch_id(cpu)),
+        };
+        /* the id of a note is the task's; dump-guest-memory counts from 1 */
+        int id = cpu->cpu_index + 1;
+
+        ret = elf64 ? cpu_write_elf64_note(write_note, cpu, id, &w.dump)
+                    : cpu_write_elf32_note(write_note, cpu, id, &w.dump);
+        if (ret < 0) {
+            error_setg(errp, "cannot write the registers of vCPU %d",
+                       cpu->cpu_index);
+            return false;
+        }
+        if (cpu->cpu_index == crash_cpu_index) {
+            desc->crash_cpu = desc->vcpus->len;
+        }
+        g_array_append_val(desc->vcpus, vcpu);
+    }
+    CPU_FOREACH(cpu) {
+        ret = elf64 ? cpu_write_elf64_qemunote(write_note, cpu, &w.dump)
+                    : cpu_write_elf32_qemunote(write_note, cpu, &w.dump);
+        if (ret < 0) {
+            error_setg(errp, "cannot write the QEMU note of vCPU %d",
+                       cpu->cpu_index);
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Read @r of guest RAM to the end of @bytes; false leaves it as it was. */
+static bool capture_bytes(GByteArray *bytes, const FadumpRange *r)
+{
+    /* RAM has holes, such as VGA's: a read there could change a device */
+    MemTxAttrs attrs = { .memory = 1 };
+    guint len = bytes->len;
+
+    g_byte_array_set_size(bytes, len + r->size);
+    if (address_space_read(&address_space_memory, r->base, attrs,
+                           bytes->data + len, r->size) != MEMTX_OK) {
+        g_byte_array_set_size(bytes, len);
+        return false;
+    }
+    return true;
+}
+
+/* The guest may have overwritten its note: take it only if it still is one. */
+static void capture_vmcoreinfo(const VirtIOFadump *s, FadumpDesc *desc)
+{
+    guint len = desc->notes->len;
+    size_t size;
+
+    if (!s->vmcoreinfo.size || !capture_bytes(desc->notes, &s->vmcoreinfo)) {
+        return;
+    }
+    size = fadump_note_size(desc->notes->data + len, desc->notes->len - len);
+    if (!size) {
+        qemu_log_mask(LOG_GUEST_ERROR, "fadump-dev: no ELF note at 0x%" PRIx64
+                      ", the dump will have no VMCOREINFO\n",
+                      s->vmcoreinfo.base);
+    }
+    g_byte_array_set_size(desc->notes, len + size);
+}
+
+/* System RAM and DIMMs, no ROM, no VGA, no memory of devices. */
+static bool is_guest_ram(const MemoryRegionSection *section)
+{
+    MachineState *ms = MACHINE(qdev_get_machine());
+    const MemoryRegion *mr = section->mr;
+
+    if (!memory_region_is_ram((MemoryRegion *)mr) || section->readonly ||
+        memory_region_is_ram_device((MemoryRegion *)mr) ||
+        memory_region_is_nonvolatile((MemoryRegion *)mr)) {
+        return false;
+    }
+    /* with -numa memdev, machine->ram is a container */
+    return mr == ms->ram || mr->container == ms->ram ||
+           (ms->device_memory && mr->container == &ms->device_memory->mr);
+}
+
+static void ram_listener_region_add(MemoryListener *listener,
+                                    MemoryRegionSection *section)
+{
+    RamListener *l = container_of(listener, RamListener, listener);
+    RamRun run, *last;
+
+    if (!is_guest_ram(section)) {
+        return;
+    }
+    run.range.base = section->offset_within_address_space;
+    run.range.size = int128_get64(section->size);
+    run.host = memory_region_get_ram_ptr(section->mr) +
+               section->offset_within_region;
+    l->unaligned |= (run.range.base | run.range.size) %
+                    VIRTIO_FADUMP_PAGE_SIZE;
+
+    last = l->runs->len ?
+           &g_array_index(l->runs, RamRun, l->runs->len - 1) : NULL;
+    if (last && last->range.base + last->range.size == run.range.base &&
+        last->host + last->range.size == run.host) {
+        last->range.size += run.range.size;
+    } else {
+        g_array_append_val(l->runs, run);
+    }
+}
+
+static GArray *guest_ram(Error **errp)
+{
+    RamListener l = {
+        .listener = {
+            .name = "fadump-capture",
+            .region_add = ram_listener_region_add,
+        },
+        .runs = g_array_new(false, false, sizeof(RamRun)),
+    };
+
+    memory_listener_register(&l.listener, &address_space_memory);
+    memory_listener_unregister(&l.listener);
+    if (l.unaligned) {
+        error_setg(errp, "guest RAM is not page aligned");
+        g_array_unref(l.runs);
+        return NULL;
+    }
+    return l.runs;
+}
+
+/* Offset in shm of boot memory at guest-physical @addr. */
+static uint64_t held_offset(const VirtIOFadump *s, uint64_t addr)
+{
+    uint64_t off = s->desc_max;
+    guint i;
+
+    for (i = 0; i < s->boot->len; i++) {
+        const FadumpRange *b = &g_array_index(s->boot, FadumpRange, i);
+
+        if (addr >= b->base && addr - b->base < b->size) {
+            return off + (addr - b->base);
+        }
+        off += ROUND_UP(b->size, HELD_ALIGN);
+    }
+    g_assert_not_reached();
+}
+
+/*
+ * Copy @size bytes at @host to shm. Populating first turns a host without
+ * memory into an error instead of a SIGBUS.
+ */
+static bool hold_copy(VirtIOFadump *s, uint64_t off, const uint8_t *host,
+                      uint64_t size, Error **errp)
+{
+    uint8_t *dst = (uint8_t *)memory_region_get_ram_ptr(&s->shm) + off;
+
+    if (qemu_madvise(QEMU_ALIGN_PTR_DOWN(dst, qemu_real_host_page_size()),
+                     ROUND_UP(size, qemu_real_host_page_size()),
+                     QEMU_MADV_POPULATE_WRITE) && errno != EINVAL) {
+        error_setg_errno(errp, errno, "no host memory for %" PRIu64
+                         " bytes of boot memory", size);
+        return false;
+    }
+    memcpy(dst, host, size);
+    memory_region_set_dirty(&s->shm, off, size);
+    return true;
+}
+
+/* Set boot memory aside, and write down where each part of RAM now lies. */
+static bool capture_memory(VirtIOFadump *s, FadumpDesc *desc, Error **errp)
+{
+    g_autoptr(GArray) runs = guest_ram(errp);
+    g_autoptr(GArray) map = g_array_new(false, false, sizeof(FadumpRange));
+    g_autoptr(GArray) pieces = NULL;
+    guint i, r = 0;
+
+    if (!runs) {
+        return false;
+    }
+    for (i = 0; i < runs->len; i++) {
+        g_array_append_val(map, g_array_index(runs, RamRun, i).range);
+    }
+    /* not normalized on purpose: runs that touch may differ in host memory */
+    pieces = fadump_ranges_split(map, s->boot);
+    if (pieces->len > FADUMP_MAX_RANGES) {
+        error_setg(errp, "guest RAM has %u ranges, at most %u can be described",
+                   pieces->len, FADUMP_MAX_RANGES);
+        return false;
+    }
+
+    for (i = 0; i < pieces->len; i++) {
+        const FadumpPiece *p = &g_array_index(pieces, FadumpPiece, i);
+        struct virtio_fadump_range range = {
+            .addr = cpu_to_le64(p->base),
+            .len = cpu_to_le64(p->size),
+            .held = cpu_to_le64(p->size),
+            .where = cpu_to_le32(VIRTIO_FADUMP_WHERE_IN_PLACE),
+        };
+
+        if (p->boot) {
+            const RamRun *run = &g_array_index(runs, RamRun, r);
+            uint64_t off = held_offset(s, p->base);
+
+            while (run->range.base + run->range.size <= p->base) {
+                run = &g_array_index(runs, RamRun, ++r);
+            }
+            if (!hold_copy(s, off, run->host + (p->base - run->range.base),
+                           p->size, errp)) {
+                return false;
+            }
+            range.dest = cpu_to_le64(off);
+            range.where = cpu_to_le32(VIRTIO_FADUMP_WHERE_SHM);
+            range.flags = cpu_to_le32(VIRTIO_FADUMP_RANGE_F_BOOT_MEM);
+            range.method = cpu_to_le32(VIRTIO_FADUMP_METHOD_COPIED);
+        }
+        trace_fadump_range(p->base, p->size, le32_to_cpu(range.where),
+                           le64_to_cpu(range.dest));
+        g_array_append_val(desc->ranges, range);
+    }
+    return true;
+}
+
+bool fadump_capture(VirtIOFadump *s, uint32_t cause, uint32_t crash_cpu,
+                    Error **errp)
+{
+    int64_t start = get_clock();
+    FadumpDesc desc;
+    uint64_t size;
+    bool ok = false;
+
+    fadump_desc_init(&desc);
+    qemu_uuid_generate(&desc.id);
+    desc.cause = cause;
+    desc.crash_cpu = VIRTIO_FADUMP_CPU_NONE;
+    desc.time_ns = qemu_clock_get_ns(QEMU_CLOCK_HOST);
+    desc.boot_mem_size = s->boot_top;
+
+    if (!capture_registers(s, &desc, crash_cpu, errp)) {
+        goto out;
+    }
+    capture_vmcoreinfo(s, &desc);
+    if (s->param.size) {
+        capture_bytes(desc.param, &s->param);
+    }
+    if (!capture_memory(s, &desc, errp)) {
+        goto out;
+    }
+
+    size = fadump_desc_size(&desc);
+    if (size > s->desc_max) {
+        error_setg(errp, "the descriptor needs %" PRIu64 " bytes, there are %"
+                   PRIu64, size, s->desc_max);
+        goto out;
+    }
+    desc.capture_ns = get_clock() - start;
+    fadump_desc_write(&desc, memory_region_get_ram_ptr(&s->shm));
+    memory_region_set_dirty(&s->shm, 0, size);
+    s->desc_size = size;
+    s->dump_id = desc.id;
+    trace_fadump_captured(cause, desc.vcpus->len, desc.ranges->len,
+                          fadump_ranges_size(s->boot), desc.capture_ns);
+    ok = true;
+out:
+    if (!ok) {
+        fadump_capture_drop(s);
+    }
+    fadump_desc_destroy(&desc);
+    return ok;
+}

@@ -1,0 +1,741 @@
+/*
+ * Firmware-assisted dump device
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * The virtio front: requests of the guest, the state machine, properties,
+ * migration. Capturing is in fadump-capture.c, confining the next boot in the
+ * machine's FadumpConfiner.
+ *
+ * The rule is PAPR's: a reset by the guest while something is registered is a
+ * crash, for the guest unregisters before every reset that it wants.
+ */
+
+#include "qemu/osdep.h"
+#include "qemu/cutils.h"
+#include "qemu/error-report.h"
+#include "qemu/iov.h"
+#include "qemu/log.h"
+#include "qemu/module.h"
+#include "qemu/units.h"
+#include "qapi/error.h"
+#include "hw/boards.h"
+#include "hw/core/cpu.h"
+#include "hw/misc/fadump-desc.h"
+#include "hw/misc/fadump-dev.h"
+#include "hw/nvram/fw_cfg.h"
+#include "hw/qdev-properties.h"
+#include "migration/vmstate.h"
+#include "system/runstate.h"
+#include "system/runstate-action.h"
+#include "system/system.h"
+#include "trace.h"
+
+/* Boot memory comes in units of what a Linux guest can hot-add. */
+#define FADUMP_BLOCK_SIZE (128 * MiB)
+/* Below this no distribution's initramfs unpacks. */
+#define FADUMP_BOOT_MEM_MIN FADUMP_BLOCK_SIZE
+/* What one unpacks in with room to save a dump. */
+#define FADUMP_BOOT_MEM_DEFAULT (512 * MiB)
+#define FADUMP_BOOT_MEM_PERCENT 5
+
+#define FADUMP_VQ_SIZE 64
+
+#define FADUMP_MAX_REQ_SIZE (sizeof(struct virtio_fadump_register) + \
+                             FADUMP_MAX_REGIONS * \
+                             sizeof(struct virtio_fadump_region))
+
+static void fadump_set_state(VirtIOFadump *s, uint32_t state)
+{
+    trace_fadump_state(s->state, state);
+    s->state = state;
+}
+
+/* The descriptor is in guest-visible memory: fw_cfg shows the same bytes. */
+static void fadump_publish(VirtIOFadump *s)
+{
+    FWCfgState *fw_cfg = fw_cfg_find();
+
+    if (fw_cfg) {
+        fw_cfg_modify_file(fw_cfg, VIRTIO_FADUMP_FW_CFG_FILE,
+                           memory_region_get_ram_ptr(&s->shm), s->desc_size);
+    }
+}
+
+static void fadump_unregister(VirtIOFadump *s)
+{
+    s->vmcoreinfo = s->param = (FadumpRange) { 0 };
+    fadump_set_state(s, VIRTIO_FADUMP_STATE_IDLE);
+}
+
+/* Drop the dump that is held; the next boot has all memory. */
+static void fadump_release(VirtIOFadump *s)
+{
+    s->desc_size = 0;
+    s->nr_lost = 0;
+    s->nr_boots = 0;
+    fadump_publish(s);
+    fadump_capture_drop(s);
+    FADUMP_CONFINER_GET_CLASS(s->confiner)->lift(s->confiner);
+    fadump_set_state(s, VIRTIO_FADUMP_STATE_IDLE);
+}
+
+/* ------------------------------------------------------------------ */
+/* Resets                                                             */
+
+/* VIRTIO_FADUMP_CAUSE_*, or UNKNOWN if this reset is no crash. */
+static uint32_t fadump_cause_of_reset(VirtIOFadump *s, ShutdownCause reason)
+{
+    if (s->pending_cause) {
+        return s->pending_cause;
+    }
+    switch (reason) {
+    case SHUTDOWN_CAUSE_GUEST_RESET:
+    case SHUTDOWN_CAUSE_GUEST_PANIC:
+        return VIRTIO_FADUMP_CAUSE_GUEST_RESET;
+    case SHUTDOWN_CAUSE_HOST_QMP_SYSTEM_RESET:
+    case SHUTDOWN_CAUSE_HOST_UI:
+        return s->capture_host_reset ? VIRTIO_FADUMP_CAUSE_HOST_RESET
+                                     : VIRTIO_FADUMP_CAUSE_UNKNOWN;
+    default:
+        return VIRTIO_FADUMP_CAUSE_UNKNOWN;
+    }
+}
+
+static void fadump_crash(VirtIOFadump *s, uint32_t cause)
+{
+    Error *err = NULL;
+
+    s->nr_lost = 0;
+    s->nr_boots = 0;
+    if (!fadump_capture(s, cause, s->pending_cpu, &err)) {
+        /* a plain reset then: nothing is held, nothing is confined */
+        trace_fadump_capture_failed(cause, error_get_pretty(err));
+        error_reportf_err(err, "fadump-dev: the crash is not captured: ");
+        fadump_unregister(s);
+        return;
+    }
+    s->vmcoreinfo = s->param = (FadumpRange) { 0 };
+    fadump_publish(s);
+    FADUMP_CONFINER_GET_CLASS(s->confiner)->confine(s->confiner, s->boot);
+    fadump_set_state(s, VIRTIO_FADUMP_STATE_DUMP_AVAILABLE);
+}
+
+/* vCPUs are paused and synchronized, no device has been reset yet. */
+static void fadump_system_reset(Notifier *notifier, void *data)
+{
+    VirtIOFadump *s = container_of(notifier, VirtIOFadump, reset_notifier);
+    ShutdownCause reason = *(ShutdownCause *)data;
+    uint32_t cause;
+
+    if (reason == SHUTDOWN_CAUSE_NONE ||
+        reason == SHUTDOWN_CAUSE_SNAPSHOT_LOAD) {
+        return;
+    }
+    s->boot_counted = false;
+    cause = fadump_cause_of_reset(s, reason);
+    trace_fadump_reset(s->state, reason, cause);
+    if (s->state == VIRTIO_FADUMP_STATE_REGISTERED &&
+        cause != VIRTIO_FADUMP_CAUSE_UNKNOWN) {
+        fadump_crash(s, cause);
+    } else if (s->state == VIRTIO_FADUMP_STATE_DUMP_AVAILABLE &&
+               s->nr_boots >= s->max_boots) {
+        g_autofree char *id = qemu_uuid_unparse_strdup(&s->dump_id);
+
+        warn_report("fadump-dev: dump %s dropped: not released in %" PRIu32
+                    " boots", id, s->nr_boots);
+        fadump_release(s);
+    }
+    s->pending_cause = VIRTIO_FADUMP_CAUSE_UNKNOWN;
+    s->pending_cpu = VIRTIO_FADUMP_CPU_NONE;
+}
+
+/* A registration dies with the kernel that made it, a dump does not. */
+static void virtio_fadump_reset(VirtIODevice *vdev)
+{
+    VirtIOFadump *s = VIRTIO_FADUMP(vdev);
+
+    if (s->state == VIRTIO_FADUMP_STATE_REGISTERED) {
+        fadump_unregister(s);
+    }
+}
+
+/* ------------------------------------------------------------------ */
+/* Control queue                                                      */
+
+static uint32_t fadump_bad_region(uint32_t i,
+                                  const struct virtio_fadump_region *r,
+                                  uint64_t *detail, const char *why)
+{
+    qemu_log_mask(LOG_GUEST_ERROR, "fadump-dev: region %" PRIu32 " (type %"
+                  PRIu32 ", src 0x%" PRIx64 ", len 0x%" PRIx64 ", dst 0x%"
+                  PRIx64 "): %s\n", i, le32_to_cpu(r->type),
+                  le64_to_cpu(r->src), le64_to_cpu(r->len),
+                  le64_to_cpu(r->dst), why);
+    *detail = i;
+    return VIRTIO_FADUMP_S_BAD_REGION;
+}
+
+static bool fadump_overlaps_any(const GArray *ranges, const FadumpRange *r)
+{
+    guint i;
+
+    for (i = 0; i < ranges->len; i++) {
+        if (fadump_range_overlaps(&g_array_index(ranges, FadumpRange, i), r)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Check all regions, then take them: a bad one leaves everything as it was. */
+static uint32_t fadump_register_regions(VirtIOFadump *s,
+                                        const struct virtio_fadump_region *r,
+                                        uint32_t n, uint64_t *detail)
+{
+    g_autoptr(GArray) boot = g_array_new(false, false, sizeof(FadumpRange));
+    FadumpRange vmcoreinfo = { 0 }, param = { 0 }, *only;
+    bool cpu_state = false;
+    uint32_t i;
+
+    for (i = 0; i < n; i++, r++) {
+        FadumpRange range = { le64_to_cpu(r->src), le64_to_cpu(r->len) };
+        uint32_t type = le32_to_cpu(r->type);
+        FadumpRange *bytes = NULL;
+        uint64_t max = 0;
+
+        if (r->reserved) {
+            return fadump_bad_region(i, r, detail, "reserved field not 0");
+        }
+        switch (type) {
+        case VIRTIO_FADUMP_REGION_CPU_STATE:
+            if (cpu_state || range.base || range.size || r->dst) {
+                return fadump_bad_region(i, r, detail,
+                                         "expected one, with no addresses");
+            }
+            cpu_state = true;
+            break;
+        case VIRTIO_FADUMP_REGION_BOOT_MEM:
+            if (r->dst != cpu_to_le64(VIRTIO_FADUMP_DST_HOST)) {
+                return fadump_bad_region(i, r, detail,
+                                         "destination not negotiated");
+            }
+            if ((range.base | range.size) % VIRTIO_FADUMP_PAGE_SIZE) {
+                return fadump_bad_region(i, r, detail, "not page aligned");
+            }
+            if (!fadump_range_valid(&range) ||
+                range.base + range.size > s->boot_top) {
+                return fadump_bad_region(i, r, detail, "outside boot memory");
+            }
+            if (fadump_overlaps_any(boot, &range)) {
+                return fadump_bad_region(i, r, detail, "overlaps another");
+            }
+            g_array_append_val(boot, range);
+            break;
+        case VIRTIO_FADUMP_REGION_VMCOREINFO:
+            bytes = &vmcoreinfo;
+            max = VIRTIO_FADUMP_VMCOREINFO_MAX;
+            break;
+        case VIRTIO_FADUMP_REGION_PARAM:
+            bytes = &param;
+            max = VIRTIO_FADUMP_PARAM_MAX;
+            break;
+        default:
+            qemu_log_mask(LOG_GUEST_ERROR, "fadump-dev: region %" PRIu32
+                          " has unknown type %" PRIu32 "\n", i, type);
+            *detail = type;
+            return VIRTIO_FADUMP_S_UNSUPPORTED;
+        }
+        if (bytes) {
+            if (bytes->size) {
+                return fadump_bad_region(i, r, detail, "second of its type");
+            }
+            if (r->dst) {
+                return fadump_bad_region(i, r, detail, "has a destination");
+            }
+            if (range.size > max ||
+                !fadump_ranges_contain(s->ram_map, &range)) {
+                return fadump_bad_region(i, r, detail,
+                                         "too long, or outside RAM");
+            }
+            *bytes = range;
+        }
+    }
+
+    if (!cpu_state) {
+        *detail = VIRTIO_FADUMP_REGION_CPU_STATE;
+        return VIRTIO_FADUMP_S_MISSING_REGION;
+    }
+    fadump_ranges_normalize(boot);
+    only = boot->len == 1 ? &g_array_index(boot, FadumpRange, 0) : NULL;
+    if (!only || only->base || only->size != s->boot_top) {
+        qemu_log_mask(LOG_GUEST_ERROR, "fadump-dev: the boot memory regions "
+                      "do not cover [0, 0x%" PRIx64 ")\n", s->boot_top);
+        *detail = VIRTIO_FADUMP_REGION_BOOT_MEM;
+        return VIRTIO_FADUMP_S_MISSING_REGION;
+    }
+
+    s->vmcoreinfo = vmcoreinfo;
+    s->param = param;
+    fadump_set_state(s, VIRTIO_FADUMP_STATE_REGISTERED);
+    return VIRTIO_FADUMP_S_OK;
+}
+
+/* @out_size: bytes of the request, of which @buf has the first @size. */
+static uint32_t fadump_register(VirtIOFadump *s, const uint8_t *buf,
+                                size_t size, size_t out_size,
+                                uint64_t *detail)
+{
+    const struct virtio_fadump_register *reg = (const void *)buf;
+    VirtIODevice *vdev = VIRTIO_DEVICE(s);
+    uint32_t n;
+
+    if (s->state == VIRTIO_FADUMP_STATE_DUMP_AVAILABLE) {
+        return VIRTIO_FADUMP_S_BUSY;
+    }
+    if (s->state == VIRTIO_FADUMP_STATE_REGISTERED) {
+        return VIRTIO_FADUMP_S_EXISTS;
+    }
+    if (!virtio_vdev_has_feature(vdev, VIRTIO_FADUMP_F_HOST_MEM) ||
+        !virtio_vdev_has_feature(vdev, VIRTIO_FADUMP_F_CONFINE)) {
+        qemu_log_mask(LOG_GUEST_ERROR, "fadump-dev: REGISTER needs the "
+                      "features HOST_MEM and CONFINE\n");
+        return VIRTIO_FADUMP_S_FAILED;
+    }
+    if (size < sizeof(*reg) || reg->reserved) {
+        return VIRTIO_FADUMP_S_MALFORMED;
+    }
+    n = le32_to_cpu(reg->nr_regions);
+    if (n > FADUMP_MAX_REGIONS) {
+        *detail = FADUMP_MAX_REGIONS;
+        return VIRTIO_FADUMP_S_TOO_MANY;
+    }
+    /* so many regions fit in @buf */
+    if (out_size != sizeof(*reg) + n * sizeof(reg->regions[0])) {
+        return VIRTIO_FADUMP_S_MALFORMED;
+    }
+    return fadump_register_regions(s, reg->regions, n, detail);
+}
+
+/* @out_size: bytes of the request, of which @buf has the first @size. */
+static uint32_t fadump_request(VirtIOFadump *s, const uint8_t *buf,
+                               size_t size, size_t out_size, size_t in_size,
+                               uint32_t *type, uint64_t *detail)
+{
+    const struct virtio_fadump_req *req = (const void *)buf;
+
+    *type = 0;
+    if (size < sizeof(*req) || le32_to_cpu(req->size) != out_size ||
+        le16_to_cpu(req->version) != VIRTIO_FADUMP_VERSION) {
+        return VIRTIO_FADUMP_S_MALFORMED;
+    }
+    *type = le16_to_cpu(req->type);
+    if (*type == VIRTIO_FADUMP_REQ_REGISTER) {
+        return fadump_register(s, buf, size, out_size, detail);
+    }
+    if (*type < VIRTIO_FADUMP_REQ_REGISTER ||
+        *type > VIRTIO_FADUMP_REQ_RELEASE) {
+        *detail = *type;
+        return VIRTIO_FADUMP_S_UNSUPPORTED;
+    }
+    if (out_size != sizeof(*req)) {
+        return VIRTIO_FADUMP_S_MALFORMED;
+    }
+    if (*type == VIRTIO_FADUMP_REQ_UNREGISTER) {
+        if (s->state != VIRTIO_FADUMP_STATE_REGISTERED) {
+            return VIRTIO_FADUMP_S_NONE;
+        }
+        fadump_unregister(s);
+        return VIRTIO_FADUMP_S_OK;
+    }
+    if (s->state != VIRTIO_FADUMP_STATE_DUMP_AVAILABLE) {
+        return VIRTIO_FADUMP_S_NONE;
+    }
+    if (*type == VIRTIO_FADUMP_REQ_RELEASE) {
+        fadump_release(s);
+    } else if (in_size < sizeof(struct virtio_fadump_resp) + s->desc_size) {
+        *detail = sizeof(struct virtio_fadump_resp) + s->desc_size;
+        return VIRTIO_FADUMP_S_NO_SPACE;
+    }
+    return VIRTIO_FADUMP_S_OK;
+}
+
+static void virtio_fadump_handle_ctrl(VirtIODevice *vdev, VirtQueue *vq)
+{
+    VirtIOFadump *s = VIRTIO_FADUMP(vdev);
+    g_autofree uint8_t *buf = g_malloc(FADUMP_MAX_REQ_SIZE);
+    g_autofree VirtQueueElement *elem = NULL;
+
+    while ((elem = virtqueue_pop(vq, sizeof(VirtQueueElement)))) {
+        struct virtio_fadump_resp resp = { 0 };
+        size_t out_size = iov_size(elem->out_sg, elem->out_num);
+        size_t in_size = iov_size(elem->in_sg, elem->in_num);
+        size_t size, len;
+        uint32_t type, status;
+        uint64_t detail = 0;
+
+        if (in_size < sizeof(resp)) {
+            virtio_error(vdev, "fadump-dev: %zu bytes for an answer, expected "
+                         "at least %zu", in_size, sizeof(resp));
+            virtqueue_detach_element(vq, elem, 0);
+            return;
+        }
+        size = iov_to_buf(elem->out_sg, elem->out_num, 0, buf,
+                          FADUMP_MAX_REQ_SIZE);
+        status = fadump_request(s, buf, size, out_size, in_size, &type,
+                                &detail);
+        trace_fadump_request(type, out_size, status, detail);
+        if (status != VIRTIO_FADUMP_S_OK) {
+            qemu_log_mask(LOG_GUEST_ERROR, "fadump-dev: request %" PRIu32
+                          " of %zu bytes in state %" PRIu32 ": status %" PRIu32
+                          ", detail 0x%" PRIx64 "\n", type, out_size, s->state,
+                          status, detail);
+        }
+        resp.status = cpu_to_le32(status);
+        resp.detail = cpu_to_le64(detail);
+        len = sizeof(resp);
+        if (status == VIRTIO_FADUMP_S_OK &&
+            type == VIRTIO_FADUMP_REQ_GET_DESCRIPTOR) {
+            resp.size = cpu_to_le32(s->desc_size);
+            len += iov_from_buf(elem->in_sg, elem->in_num, len,
+                                memory_region_get_ram_ptr(&s->shm),
+                                s->desc_size);
+        }
+        iov_from_buf(elem->in_sg, elem->in_num, 0, &resp, sizeof(resp));
+        virtqueue_push(vq, elem, len);
+        virtio_notify(vdev, vq);
+        g_free(g_steal_pointer(&elem));
+    }
+}
+
+/* ------------------------------------------------------------------ */
+/* Config space                                                       */
+
+static void virtio_fadump_get_config(VirtIODevice *vdev, uint8_t *data)
+{
+    VirtIOFadump *s = VIRTIO_FADUMP(vdev);
+    struct virtio_fadump_config config = {
+        .version = cpu_to_le32(VIRTIO_FADUMP_VERSION),
+        .state = cpu_to_le32(s->state),
+        .boot_mem_size = cpu_to_le64(s->boot_top),
+        .desc_size = cpu_to_le64(s->desc_size),
+        .desc_size_max = cpu_to_le64(s->desc_max),
+        .max_regions = cpu_to_le32(FADUMP_MAX_REGIONS),
+        .nr_lost = cpu_to_le32(s->nr_lost),
+        .nr_boots = cpu_to_le32(s->nr_boots),
+    };
+
+    memcpy(data, &config, sizeof(config));
+}
+
+static void fadump_trigger_panic(VirtIOFadump *s)
+{
+    if (s->state == VIRTIO_FADUMP_STATE_REGISTERED) {
+        s->pending_cause = VIRTIO_FADUMP_CAUSE_PANIC;
+        s->pending_cpu = current_cpu ? current_cpu->cpu_index
+                                     : VIRTIO_FADUMP_CPU_NONE;
+        /* and not GUEST_PANICKED, at which libvirt ends or resets the guest */
+        qemu_system_guest_crashloaded(NULL);
+    } else {
+        s->nr_lost++;
+    }
+    qemu_system_reset_request(SHUTDOWN_CAUSE_GUEST_PANIC);
+}
+
+/* Runs in the vCPU that writes, which may be in NMI context in the guest. */
+static void virtio_fadump_set_config(VirtIODevice *vdev, const uint8_t *data)
+{
+    VirtIOFadump *s = VIRTIO_FADUMP(vdev);
+    struct virtio_fadump_config *config = (void *)vdev->config;
+    uint32_t trigger = le32_to_cpu(config->trigger);
+
+    /* so that a later write of one byte meets no bytes of this one */
+    config->trigger = 0;
+    trace_fadump_trigger(trigger, s->state);
+
+    if (trigger == VIRTIO_FADUMP_TRIGGER_PANIC &&
+        s->state != VIRTIO_FADUMP_STATE_IDLE) {
+        fadump_trigger_panic(s);
+    } else if (trigger == VIRTIO_FADUMP_TRIGGER_DISARM &&
+               s->state == VIRTIO_FADUMP_STATE_REGISTERED) {
+        fadump_unregister(s);
+    } else {
+        qemu_log_mask(LOG_GUEST_ERROR, "fadump-dev: config write, trigger 0x%"
+                      PRIx32 " in state %" PRIu32 "\n", trigger, s->state);
+    }
+}
+
+static uint64_t virtio_fadump_get_features(VirtIODevice *vdev,
+                                           uint64_t features, Error **errp)
+{
+    virtio_add_feature(&features, VIRTIO_FADUMP_F_HOST_MEM);
+    virtio_add_feature(&features, VIRTIO_FADUMP_F_CONFINE);
+    return features;
+}
+
+/* A boot counts when it has come as far as our driver, once. */
+static void virtio_fadump_set_status(VirtIODevice *vdev, uint8_t status)
+{
+    VirtIOFadump *s = VIRTIO_FADUMP(vdev);
+
+    if ((status & VIRTIO_CONFIG_S_DRIVER_OK) && !s->boot_counted &&
+        s->state == VIRTIO_FADUMP_STATE_DUMP_AVAILABLE) {
+        s->boot_counted = true;
+        s->nr_boots++;
+        trace_fadump_confined_boot(s->nr_boots, s->max_boots);
+    }
+}
+
+/* ------------------------------------------------------------------ */
+/* Device                                                             */
+
+static bool fadump_check_machine(VirtIOFadump *s, Error **errp)
+{
+    MachineState *ms = MACHINE(qdev_get_machine());
+    bool ambiguous = false;
+
+    if (!object_resolve_path_type("", TYPE_VIRTIO_FADUMP, &ambiguous) ||
+        ambiguous) {
+        error_setg(errp, "at most one fadump-dev device is permitted");
+        return false;
+    }
+    s->confiner = (FadumpConfiner *)
+        object_dynamic_cast(OBJECT(ms), TYPE_FADUMP_CONFINER);
+    if (!s->confiner) {
+        error_setg(errp, "machine type %s cannot confine a boot to boot "
+                   "memory; use pc or q35", MACHINE_GET_CLASS(ms)->name);
+        return false;
+    }
+    if (ms->cgs) {
+        error_setg(errp, "a confidential guest cannot be reset, so its crash "
+                   "cannot be captured");
+        return false;
+    }
+    return true;
+}
+
+static bool fadump_plan_boot_memory(VirtIOFadump *s, Error **errp)
+{
+    FadumpConfinerClass *fcc = FADUMP_CONFINER_GET_CLASS(s->confiner);
+    uint64_t size = s->boot_mem, left, ram;
+    guint i;
+
+    s->ram_map = fcc->ram_map(s->confiner);
+    ram = fadump_ranges_size(s->ram_map);
+    if (!size) {
+        size = MAX(FADUMP_BOOT_MEM_DEFAULT,
+                   ram / 100 * FADUMP_BOOT_MEM_PERCENT);
+        size = MIN(size, ram);
+    }
+    if (size > ram) {
+        error_setg(errp, VIRTIO_FADUMP_BOOT_MEM_PROP "=%" PRIu64 " MiB is more "
+                   "than the guest's %" PRIu64 " MiB", size / MiB, ram / MiB);
+        return false;
+    }
+    if (size < FADUMP_BOOT_MEM_MIN && size < ram) {
+        error_setg(errp, VIRTIO_FADUMP_BOOT_MEM_PROP "=%" PRIu64 " bytes is "
+                   "too small to boot in; use at least %" PRIu64 "M", size,
+                   (uint64_t)(FADUMP_BOOT_MEM_MIN / MiB));
+        return false;
+    }
+    size = MIN(ROUND_UP(size, FADUMP_BLOCK_SIZE), ram);
+    s->boot = fcc->prepare(s->confiner, size, errp);
+    if (!s->boot) {
+        return false;
+    }
+
+    left = size;
+    for (i = 0; i < s->ram_map->len && left; i++) {
+        const FadumpRange *r = &g_array_index(s->ram_map, FadumpRange, i);
+
+        s->boot_top = r->base + MIN(r->size, left);
+        left -= MIN(r->size, left);
+    }
+    return true;
+}
+
+static void fadump_machine_done(Notifier *notifier, void *data)
+{
+    if (reboot_action == REBOOT_ACTION_SHUTDOWN) {
+        warn_report("fadump-dev: with -no-reboot, or -action reboot=shutdown, "
+                    "a guest that crashes is shut down and not captured");
+    }
+}
+
+static void virtio_fadump_realize(DeviceState *dev, Error **errp)
+{
+    VirtIODevice *vdev = VIRTIO_DEVICE(dev);
+    VirtIOFadump *s = VIRTIO_FADUMP(dev);
+    FWCfgState *fw_cfg = fw_cfg_find();
+    uint64_t shm_size;
+
+    if (!s->max_boots) {
+        error_setg(errp, VIRTIO_FADUMP_MAX_BOOTS_PROP "=0 would drop every "
+                   "dump before it can be saved; use at least 1");
+        return;
+    }
+    if (!fadump_check_machine(s, errp) || !fadump_plan_boot_memory(s, errp)) {
+        return;
+    }
+    s->desc_max = fadump_capture_desc_max();
+    shm_size = fadump_capture_shm_size(s->desc_max, s->boot);
+    if (!memory_region_init_ram(&s->shm, OBJECT(s), "fadump-dump", shm_size,
+                                errp)) {
+        return;
+    }
+    memory_region_set_readonly(&s->shm, true);
+    /* no memory of the guest that dump-guest-memory should write out */
+    memory_region_set_nonvolatile(&s->shm, true);
+    if (fw_cfg) {
+        fw_cfg_add_file(fw_cfg, VIRTIO_FADUMP_FW_CFG_FILE,
+                        memory_region_get_ram_ptr(&s->shm), 0);
+    }
+    s->pending_cpu = VIRTIO_FADUMP_CPU_NONE;
+
+    virtio_init(vdev, VIRTIO_ID_FADUMP, sizeof(struct virtio_fadump_config));
+    s->ctrl_vq = virtio_add_queue(vdev, FADUMP_VQ_SIZE,
+                                  virtio_fadump_handle_ctrl);
+
+    s->reset_notifier.notify = fadump_system_reset;
+    qemu_add_system_reset_notifier(&s->reset_notifier);
+    s->machine_done.notify = fadump_machine_done;
+    qemu_add_machine_init_done_notifier(&s->machine_done);
+}
+
+static void virtio_fadump_unrealize(DeviceState *dev)
+{
+    VirtIODevice *vdev = VIRTIO_DEVICE(dev);
+    VirtIOFadump *s = VIRTIO_FADUMP(dev);
+
+    qemu_remove_machine_init_done_notifier(&s->machine_done);
+    qemu_remove_system_reset_notifier(&s->reset_notifier);
+    virtio_delete_queue(s->ctrl_vq);
+    virtio_cleanup(vdev);
+}
+
+static void virtio_fadump_finalize(Object *obj)
+{
+    VirtIOFadump *s = VIRTIO_FADUMP(obj);
+
+    g_clear_pointer(&s->ram_map, g_array_unref);
+    g_clear_pointer(&s->boot, g_array_unref);
+}
+
+/* The stream is untrusted; shm has been loaded before the device state. */
+static int virtio_fadump_post_load(void *opaque, int version_id)
+{
+    VirtIOFadump *s = opaque;
+    FadumpConfinerClass *fcc = FADUMP_CONFINER_GET_CLASS(s->confiner);
+    bool held = s->state == VIRTIO_FADUMP_STATE_DUMP_AVAILABLE;
+    Error *err = NULL;
+
+    if (s->state > VIRTIO_FADUMP_STATE_DUMP_AVAILABLE ||
+        (!held && s->desc_size) || s->desc_size > s->desc_max ||
+        (s->vmcoreinfo.size &&
+         (s->vmcoreinfo.size > VIRTIO_FADUMP_VMCOREINFO_MAX ||
+          !fadump_ranges_contain(s->ram_map, &s->vmcoreinfo))) ||
+        (s->param.size &&
+         (s->param.size > VIRTIO_FADUMP_PARAM_MAX ||
+          !fadump_ranges_contain(s->ram_map, &s->param)))) {
+        error_report("fadump-dev: bad state %" PRIu32 ", descriptor of %"
+                     PRIu64 " bytes in the stream", s->state, s->desc_size);
+        return -EINVAL;
+    }
+    if (held && !fadump_desc_check(memory_region_get_ram_ptr(&s->shm),
+                                   s->desc_size, memory_region_size(&s->shm),
+                                   &err)) {
+        error_report_err(err);
+        return -EINVAL;
+    }
+    fadump_publish(s);
+    if (held) {
+        fcc->confine(s->confiner, s->boot);
+    } else {
+        fcc->lift(s->confiner);
+    }
+    return 0;
+}
+
+static const VMStateDescription vmstate_virtio_fadump_device = {
+    .name = "virtio-fadump-device",
+    .version_id = 1,
+    .minimum_version_id = 1,
+    .post_load = virtio_fadump_post_load,
+    .fields = (const VMStateField[]) {
+        VMSTATE_UINT64_EQUAL(boot_top, VirtIOFadump,
+                             "boot-mem differs between the two hosts"),
+        VMSTATE_UINT32(state, VirtIOFadump),
+        VMSTATE_UINT64(vmcoreinfo.base, VirtIOFadump),
+        VMSTATE_UINT64(vmcoreinfo.size, VirtIOFadump),
+        VMSTATE_UINT64(param.base, VirtIOFadump),
+        VMSTATE_UINT64(param.size, VirtIOFadump),
+        VMSTATE_UINT64(desc_size, VirtIOFadump),
+        VMSTATE_UINT8_ARRAY(dump_id.data, VirtIOFadump, 16),
+        VMSTATE_UINT32(nr_lost, VirtIOFadump),
+        VMSTATE_UINT32(nr_boots, VirtIOFadump),
+        VMSTATE_BOOL(boot_counted, VirtIOFadump),
+        VMSTATE_UINT32(pending_cause, VirtIOFadump),
+        VMSTATE_UINT32(pending_cpu, VirtIOFadump),
+        VMSTATE_END_OF_LIST()
+    },
+};
+
+static const VMStateDescription vmstate_virtio_fadump = {
+    .name = "virtio-fadump",
+    .version_id = 1,
+    .minimum_version_id = 1,
+    .fields = (const VMStateField[]) {
+        VMSTATE_VIRTIO_DEVICE,
+        VMSTATE_END_OF_LIST()
+    },
+};
+
+static const Property virtio_fadump_properties[] = {
+    DEFINE_PROP_SIZE(VIRTIO_FADUMP_BOOT_MEM_PROP, VirtIOFadump, boot_mem, 0),
+    DEFINE_PROP_BOOL(VIRTIO_FADUMP_CAPTURE_HOST_RESET_PROP, VirtIOFadump,
+                     capture_host_reset, false),
+    DEFINE_PROP_UINT32(VIRTIO_FADUMP_MAX_BOOTS_PROP, VirtIOFadump, max_boots,
+                       3),
+};
+
+static void virtio_fadump_class_init(ObjectClass *klass, void *data)
+{
+    DeviceClass *dc = DEVICE_CLASS(klass);
+    VirtioDeviceClass *vdc = VIRTIO_DEVICE_CLASS(klass);
+
+    device_class_set_props(dc, virtio_fadump_properties);
+    dc->vmsd = &vmstate_virtio_fadump;
+    dc->hotpluggable = false;
+    set_bit(DEVICE_CATEGORY_MISC, dc->categories);
+
+    vdc->realize = virtio_fadump_realize;
+    vdc->unrealize = virtio_fadump_unrealize;
+    vdc->get_features = virtio_fadump_get_features;
+    vdc->get_config = virtio_fadump_get_config;
+    vdc->set_config = virtio_fadump_set_config;
+    vdc->set_status = virtio_fadump_set_status;
+    vdc->reset = virtio_fadump_reset;
+    vdc->vmsd = &vmstate_virtio_fadump_device;
+
+    object_class_property_set_description(klass, VIRTIO_FADUMP_BOOT_MEM_PROP,
+        "Memory that the boot after a crash has "
+        "(default: 512M, or 5 % of RAM if that is more)");
+    object_class_property_set_description(klass,
+        VIRTIO_FADUMP_CAPTURE_HOST_RESET_PROP,
+        "Take a reset by the host (system_reset) for a crash too");
+    object_class_property_set_description(klass, VIRTIO_FADUMP_MAX_BOOTS_PROP,
+        "Boots after a crash that may leave the dump unreleased before it is "
+        "dropped");
+}
+
+static const TypeInfo virtio_fadump_types[] = {
+    {
+        .name = TYPE_VIRTIO_FADUMP,
+        .parent = TYPE_VIRTIO_DEVICE,
+        .instance_size = sizeof(VirtIOFadump),
+        .instance_finalize = virtio_fadump_finalize,
+        .class_init = virtio_fadump_class_init,
+    },
+};
+
+DEFINE_TYPES(virtio_fadump_types)

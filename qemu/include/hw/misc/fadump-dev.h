@@ -1,0 +1,98 @@
+/*
+ * Firmware-assisted dump device
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * The firmware of a guest that dies keeps its memory: see
+ * docs/specs/virtio-fadump.rst for the interface to the guest.
+ */
+#ifndef HW_MISC_FADUMP_DEV_H
+#define HW_MISC_FADUMP_DEV_H
+
+#include "hw/virtio/virtio.h"
+#include "hw/misc/fadump-confiner.h"
+#include "hw/misc/fadump-range.h"
+#include "qemu/notify.h"
+#include "qemu/uuid.h"
+#include "qom/object.h"
+#include "standard-headers/linux/virtio_fadump.h"
+
+#define TYPE_VIRTIO_FADUMP "virtio-fadump-device"
+OBJECT_DECLARE_SIMPLE_TYPE(VirtIOFadump, VIRTIO_FADUMP)
+
+#define VIRTIO_FADUMP_BOOT_MEM_PROP "boot-mem"
+#define VIRTIO_FADUMP_CAPTURE_HOST_RESET_PROP "capture-host-reset"
+#define VIRTIO_FADUMP_MAX_BOOTS_PROP "max-boots"
+
+/* A device takes at least this many regions in one registration. */
+#define FADUMP_MAX_REGIONS 128
+
+/* All of it is protected by the BQL. */
+struct VirtIOFadump {
+    VirtIODevice parent_obj;
+
+    VirtQueue *ctrl_vq;
+
+    /*
+     * Shared memory region 0: the descriptor, then held memory. Read-only for
+     * the guest. Address space only until a capture.
+     */
+    MemoryRegion shm;
+    /* where in shm held memory starts: bytes kept for the descriptor */
+    uint64_t desc_max;
+
+    FadumpConfiner *confiner;
+    /* of FadumpRange: RAM of an ordinary boot, and of a confined one */
+    GArray *ram_map;
+    GArray *boot;
+    /* address below which all RAM is boot memory */
+    uint64_t boot_top;
+
+    Notifier reset_notifier;
+    Notifier machine_done;
+
+    /* bytes of boot memory that the user asked for, 0 for the default */
+    uint64_t boot_mem;
+    bool capture_host_reset;
+    uint32_t max_boots;
+
+    /* VIRTIO_FADUMP_STATE_* */
+    uint32_t state;
+    /* what the guest registered, size 0 for none */
+    FadumpRange vmcoreinfo;
+    FadumpRange param;
+    /* of the dump that is held */
+    uint64_t desc_size;
+    QemuUUID dump_id;
+    uint32_t nr_lost;
+    uint32_t nr_boots;
+    bool boot_counted;
+
+    /*
+     * Why a reset that was requested but has not happened yet was requested,
+     * VIRTIO_FADUMP_CAUSE_*, and by which vCPU
+     */
+    uint32_t pending_cause;
+    uint32_t pending_cpu;
+};
+
+/*
+ * Capture the machine: registers and boot memory into shm, sealed by a
+ * descriptor. @crash_cpu is the cpu_index of the vCPU that caused it, or
+ * VIRTIO_FADUMP_CPU_NONE. Sets desc_size and dump_id and nothing else.
+ * Under the BQL, vCPUs paused and synchronized, before anything is reset.
+ * On failure the held area is empty and @errp says why.
+ */
+bool fadump_capture(VirtIOFadump *s, uint32_t cause, uint32_t crash_cpu,
+                    Error **errp);
+
+/* Bytes that a descriptor of this machine can need. */
+uint64_t fadump_capture_desc_max(void);
+
+/* Bytes that shm must have, with @desc_max bytes for the descriptor. */
+uint64_t fadump_capture_shm_size(uint64_t desc_max, const GArray *boot);
+
+/* Give the memory behind shm back to the host. */
+void fadump_capture_drop(VirtIOFadump *s);
+
+#endif /* HW_MISC_FADUMP_DEV_H */

@@ -1,0 +1,2534 @@
+/*
+ * QTest testcase for fadump-dev, firmware-assisted dump
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * The test is the guest's driver, a hostile one at times. No vCPU runs: what
+ * is in memory at a capture, and after it, is what the test has put there.
+ */
+
+#include "qemu/osdep.h"
+#include <zlib.h>
+#include "qemu/bswap.h"
+#include "qemu/units.h"
+#include "elf.h"
+#include "libqtest.h"
+#include "libqos/fw_cfg.h"
+#include "libqos/libqos-pc.h"
+#include "libqos/virtio-pci.h"
+#include "qobject/qdict.h"
+#include "hw/pci/pci_regs.h"
+#include "standard-headers/linux/qemu_fw_cfg.h"
+#include "standard-headers/linux/virtio_config.h"
+#include "standard-headers/linux/virtio_fadump.h"
+#include "standard-headers/linux/virtio_pci.h"
+
+#define SLOT 4
+#define SHM_BAR 4
+/* above all RAM that these machines have */
+#define SHM_ADDR (64 * GiB)
+#define TIMEOUT_US (30 * G_USEC_PER_SEC)
+
+#define B (128 * MiB)
+#define HOST VIRTIO_FADUMP_DST_HOST
+#define MAX_REGIONS 128
+
+/* The guest's notes, in boot memory, clear of what libqos allocates. */
+#define VMCOREINFO_ADDR (64 * MiB + 0x124)
+#define PARAM_ADDR (65 * MiB + 1)
+#define PARAM_LEN 77
+
+/* ROM until firmware turns on shadow RAM; no machine here but one has VGA. */
+#define ROM_START 0xc0000
+#define ROM_END (1 * MiB)
+#define VGA_START 0xa0000
+
+/* Where cs and eip lie in the NT_PRSTATUS of a vCPU in real mode. */
+#define PRSTATUS_PID 24
+#define PRSTATUS_EIP 120
+#define PRSTATUS_CS 124
+
+typedef struct Span {
+    uint64_t base, size;
+} Span;
+
+/* A machine: its RAM, and what of it must be boot memory. */
+typedef struct Machine {
+    const char *name;
+    const char *opts;
+    Span ram[3];
+    Span boot[4];
+    bool numa;
+} Machine;
+
+static const Machine machines[] = {
+    {
+        "pc/1G", "-M pc -m 1G -smp 2,maxcpus=4 -device fadump-dev,"
+                 "boot-mem=128M",
+        { { 0, 1 * GiB } }, { { 0, B } },
+    }, {
+        "q35/1G", "-M q35 -m 1G -smp 2,maxcpus=4 -device fadump-dev,"
+                  "boot-mem=128M",
+        { { 0, 1 * GiB } }, { { 0, B } },
+    }, {
+        /* low RAM ends above 2 GiB: its last block, for firmware to see */
+        "pc/3G", "-M pc -m 3G -smp 2 -device fadump-dev,boot-mem=128M",
+        { { 0, 3 * GiB } }, { { 0, B }, { 3 * GiB - B, B } },
+    }, {
+        "q35/3G", "-M q35 -m 3G -smp 2 -device fadump-dev,boot-mem=128M",
+        { { 0, 2 * GiB }, { 4 * GiB, 1 * GiB } }, { { 0, B } },
+    }, {
+        "q35/2560M", "-M q35 -m 2560M -smp 2 -device fadump-dev,boot-mem=128M",
+        { { 0, 2560 * MiB } }, { { 0, B }, { 2560 * MiB - B, B } },
+    }, {
+        "pc/6G", "-M pc -m 6G -smp 2 -device fadump-dev,boot-mem=128M",
+        { { 0, 3 * GiB }, { 4 * GiB, 3 * GiB } },
+        { { 0, B }, { 3 * GiB - B, B } },
+    }, {
+        "q35/6G", "-M q35 -m 6G -smp 2 -device fadump-dev,boot-mem=128M",
+        { { 0, 2 * GiB }, { 4 * GiB, 4 * GiB } }, { { 0, B } },
+    }, {
+        /* what fills no memory block at an end of RAM cannot be hot-added */
+        "pc/2000M", "-M pc -m 2000M -smp 2 -device fadump-dev,boot-mem=128M",
+        { { 0, 2000 * MiB } }, { { 0, B }, { 1920 * MiB, 80 * MiB } },
+    }, {
+        /* boot memory across two RAM blocks */
+        "q35/numa", "-M q35 -m 1G -smp 2 "
+                    "-object memory-backend-ram,id=m0,size=64M "
+                    "-object memory-backend-ram,id=m1,size=960M "
+                    "-numa node,memdev=m0 -numa node,memdev=m1 "
+                    "-device fadump-dev,boot-mem=128M",
+        { { 0, 1 * GiB } }, { { 0, B } }, true
+    }
+};
+
+#define PC_1G (&machines[0])
+#define Q35_1G (&machines[1])
+#define Q35_3G (&machines[3])
+#define PC_6G (&machines[5])
+
+typedef struct Fadump {
+    const Machine *m;
+    QOSState *qs;
+    QTestState *qts;
+    QFWCFG *fw_cfg;
+    QVirtioPCIDevice *dev;
+    QVirtQueue *vq;
+    uint64_t shm_size;
+    char *dir;
+    unsigned resets;
+    unsigned crashloaded;
+    unsigned panicked;
+    bool reset_by_guest;
+} Fadump;
+
+/* A part of RAM that the test expects in a descriptor, or has found there. */
+typedef struct Piece {
+    uint64_t base, size;
+    bool boot;
+    uint64_t dest;
+} Piece;
+
+/* ------------------------------------------------------------------ */
+/* The machine                                                        */
+
+static bool event(QTestState *qts, const char *name, QDict *dict, void *opaque)
+{
+    Fadump *f = opaque;
+
+    if (g_str_equal(name, "RESET")) {
+        f->resets++;
+        f->reset_by_guest = qdict_get_bool(qdict_get_qdict(dict, "data"),
+                                           "guest");
+    } else if (g_str_equal(name, "GUEST_CRASHLOADED")) {
+        f->crashloaded++;
+    } else if (g_str_equal(name, "GUEST_PANICKED")) {
+        f->panicked++;
+    }
+    return true;
+}
+
+static void remove_dir(gpointer data)
+{
+    Fadump *f = data;
+    GDir *dir = g_dir_open(f->dir, 0, NULL);
+    const char *name;
+
+    while (dir && (name = g_dir_read_name(dir))) {
+        g_autofree char *path = g_build_filename(f->dir, name, NULL);
+
+        unlink(path);
+    }
+    g_clear_pointer(&dir, g_dir_close);
+    rmdir(f->dir);
+}
+
+static Fadump *start(const Machine *m, const char *more)
+{
+    Fadump *f = g_new0(Fadump, 1);
+
+    f->m = m;
+    f->qs = qtest_pc_boot("-nodefaults %s,addr=%d%s", m->opts, SLOT, more);
+    f->qts = f->qs->qts;
+    f->fw_cfg = pc_fw_cfg_init(f->qts);
+    f->dir = g_dir_make_tmp("fadump-test-XXXXXX", NULL);
+    g_assert_nonnull(f->dir);
+    qtest_add_abrt_handler(remove_dir, f);
+    qtest_qmp_set_event_callback(f->qts, event, f);
+    return f;
+}
+
+static void forget_device(Fadump *f)
+{
+    if (f->vq) {
+        qvirtqueue_cleanup(f->dev->vdev.bus, f->vq, &f->qs->alloc);
+        f->vq = NULL;
+    }
+    if (f->dev) {
+        g_free(f->dev->pdev);
+        g_free(f->dev);
+        f->dev = NULL;
+    }
+}
+
+static void stop(Fadump *f)
+{
+    forget_device(f);
+    qtest_remove_abrt_handler(f);
+    remove_dir(f);
+    g_free(f->dir);
+    pc_fw_cfg_uninit(f->fw_cfg);
+    qtest_shutdown(f->qs);
+    g_free(f);
+}
+
+static void find_device(Fadump *f)
+{
+    QPCIAddress addr = { .devfn = QPCI_DEVFN(SLOT, 0) };
+
+    forget_device(f);
+    f->dev = virtio_pci_new(f->qs->pcibus, &addr);
+    g_assert_nonnull(f->dev);
+    g_assert_cmpint(f->dev->vdev.device_type, ==, VIRTIO_ID_FADUMP);
+}
+
+/* libqos maps below 4 GiB only, and the shared memory is a 64-bit BAR. */
+static void map_shm(Fadump *f)
+{
+    QPCIDevice *pdev = f->dev->pdev;
+    const int lo = PCI_BASE_ADDRESS_0 + 4 * SHM_BAR, hi = lo + 4;
+    uint64_t bar, off = 0, len = 0;
+    uint8_t cap = 0;
+    int found = 0;
+
+    qpci_config_writel(pdev, lo, 0xffffffff);
+    qpci_config_writel(pdev, hi, 0xffffffff);
+    bar = qpci_config_readl(pdev, lo) |
+          (uint64_t)qpci_config_readl(pdev, hi) << 32;
+    g_assert_cmphex(bar & ~PCI_BASE_ADDRESS_MEM_MASK, ==,
+                    PCI_BASE_ADDRESS_MEM_TYPE_64 |
+                    PCI_BASE_ADDRESS_MEM_PREFETCH);
+    f->shm_size = -(bar & PCI_BASE_ADDRESS_MEM_MASK);
+    qpci_config_writel(pdev, lo, (uint32_t)SHM_ADDR);
+    qpci_config_writel(pdev, hi, SHM_ADDR >> 32);
+
+    /* the driver finds it by its capability */
+    while ((cap = qpci_find_capability(pdev, PCI_CAP_ID_VNDR, cap))) {
+        if (qpci_config_readb(pdev, cap + offsetof(struct virtio_pci_cap,
+                                                   cfg_type)) !=
+            VIRTIO_PCI_CAP_SHARED_MEMORY_CFG) {
+            continue;
+        }
+        found++;
+        g_assert_cmpint(qpci_config_readb(pdev, cap +
+                        offsetof(struct virtio_pci_cap, bar)), ==, SHM_BAR);
+        g_assert_cmpint(qpci_config_readb(pdev, cap +
+                        offsetof(struct virtio_pci_cap, id)), ==,
+                        VIRTIO_FADUMP_SHM_ID_DUMP);
+        off = qpci_config_readl(pdev, cap + offsetof(struct virtio_pci_cap64,
+                                                     cap.offset)) |
+              (uint64_t)qpci_config_readl(pdev, cap +
+                  offsetof(struct virtio_pci_cap64, offset_hi)) << 32;
+        len = qpci_config_readl(pdev, cap + offsetof(struct virtio_pci_cap64,
+                                                     cap.length)) |
+              (uint64_t)qpci_config_readl(pdev, cap +
+                  offsetof(struct virtio_pci_cap64, length_hi)) << 32;
+    }
+    g_assert_cmpint(found, ==, 1);
+    g_assert_cmphex(off, ==, 0);
+    g_assert_cmphex(len, ==, f->shm_size);
+}
+
+/* Bring the device up as after a boot, with @features at most. */
+static void probe_features(Fadump *f, uint64_t features)
+{
+    QVirtioDevice *vdev;
+
+    find_device(f);
+    vdev = &f->dev->vdev;
+    f->qs->pcibus->mmio_alloc_ptr = 0xe0000000;
+    qvirtio_pci_device_enable(f->dev);
+    map_shm(f);
+    qvirtio_start_device(vdev);
+    qvirtio_set_features(vdev, qvirtio_get_features(vdev) & features);
+    f->vq = qvirtqueue_setup(vdev, &f->qs->alloc, VIRTIO_FADUMP_VQ_CTRL);
+    qvirtio_set_driver_ok(vdev);
+}
+
+static void probe(Fadump *f)
+{
+    probe_features(f, 1ull << VIRTIO_F_VERSION_1 |
+                      1ull << VIRTIO_FADUMP_F_HOST_MEM |
+                      1ull << VIRTIO_FADUMP_F_CONFINE);
+}
+
+static Fadump *start_and_probe(const Machine *m, const char *more)
+{
+    Fadump *f = start(m, more);
+
+    probe(f);
+    return f;
+}
+
+/*
+ * A reset that was asked for happens at the end of the main loop's turn: it
+ * has happened before the second of two commands is answered.
+ */
+static void settle(Fadump *f)
+{
+    int i;
+
+    for (i = 0; i < 3; i++) {
+        qtest_qmp_assert_success(f->qts, "{ 'execute': 'query-status' }");
+    }
+}
+
+static void wait_reset(Fadump *f, unsigned before)
+{
+    gint64 end = g_get_monotonic_time() + TIMEOUT_US;
+
+    while (f->resets == before) {
+        g_assert_cmpint(g_get_monotonic_time(), <, end);
+        g_usleep(1000);
+        settle(f);
+    }
+    g_assert_cmpint(f->resets, ==, before + 1);
+}
+
+static void system_reset(Fadump *f)
+{
+    unsigned before = f->resets;
+
+    qtest_qmp_assert_success(f->qts, "{ 'execute': 'system_reset' }");
+    wait_reset(f, before);
+    g_assert_false(f->reset_by_guest);
+}
+
+/* A reset by the guest that does not name its reason, port CF9h. */
+static void guest_reset(Fadump *f)
+{
+    unsigned before = f->resets;
+
+    qtest_outb(f->qts, 0xcf9, 2);
+    qtest_outb(f->qts, 0xcf9, 6);
+    wait_reset(f, before);
+    g_assert_true(f->reset_by_guest);
+}
+
+/* ------------------------------------------------------------------ */
+/* Config space                                                       */
+
+#define CONFIG_OFF(field) offsetof(struct virtio_fadump_config, field)
+#define CONFIG_L(f, field) \
+    qvirtio_config_readl(&(f)->dev->vdev, CONFIG_OFF(field))
+#define CONFIG_Q(f, field) \
+    qvirtio_config_readq(&(f)->dev->vdev, CONFIG_OFF(field))
+
+#define assert_state(f, name) \
+    g_assert_cmpint(CONFIG_L(f, state), ==, VIRTIO_FADUMP_STATE_##name)
+
+static void write_config(Fadump *f, uint64_t off, const void *buf, size_t len)
+{
+    qtest_memwrite(f->qts, f->dev->bar.addr + f->dev->device_cfg_offset + off,
+                   buf, len);
+}
+
+static void trigger(Fadump *f, uint32_t value)
+{
+    value = cpu_to_le32(value);
+    write_config(f, CONFIG_OFF(trigger), &value, sizeof(value));
+}
+
+static void trigger_panic(Fadump *f)
+{
+    unsigned before = f->resets;
+
+    trigger(f, VIRTIO_FADUMP_TRIGGER_PANIC);
+    wait_reset(f, before);
+    g_assert_true(f->reset_by_guest);
+    g_assert_cmpint(f->panicked, ==, 0);
+}
+
+/* ------------------------------------------------------------------ */
+/* Requests                                                           */
+
+/*
+ * Send @req; the answer's data go to @answer, of @room bytes. The buffer that
+ * the device may write is cut into parts of @cut bytes, and one with the rest.
+ */
+static uint32_t request_full(Fadump *f, const void *req, size_t len,
+                             void *answer, size_t room, size_t cut,
+                             uint64_t *detail)
+{
+    const size_t resp_len = sizeof(struct virtio_fadump_resp) + room;
+    QGuestAllocator *alloc = &f->qs->alloc;
+    uint64_t out = guest_alloc(alloc, MAX(len, 1));
+    uint64_t in = guest_alloc(alloc, resp_len), used_len;
+    struct virtio_fadump_resp resp;
+    uint32_t head, size, status;
+    size_t pos = 0;
+
+    qtest_memset(f->qts, in, 0xa5, resp_len);
+
+    qvirtqueue_reset_pool(f->vq);
+    head = f->vq->free_head;
+    if (len) {
+        qtest_bufwrite(f->qts, out, req, len);
+        qvirtqueue_add(f->qts, f->vq, out, len, false, true);
+    }
+    for (; cut && resp_len - pos > cut && f->vq->num_free > 2; pos += cut) {
+        qvirtqueue_add(f->qts, f->vq, in + pos, cut, true, true);
+    }
+    qvirtqueue_add(f->qts, f->vq, in + pos, resp_len - pos, true, false);
+    used_len = f->vq->used + offsetof(struct vring_used, ring) +
+               f->vq->last_used_idx % f->vq->size *
+               sizeof(struct vring_used_elem) +
+               offsetof(struct vring_used_elem, len);
+    qvirtqueue_kick(f->qts, &f->dev->vdev, f->vq, head);
+    qvirtio_wait_used_elem(f->qts, &f->dev->vdev, f->vq, head, NULL,
+                           TIMEOUT_US);
+
+    qtest_bufread(f->qts, in, &resp, sizeof(resp));
+    status = le32_to_cpu(resp.status);
+    size = le32_to_cpu(resp.size);
+    g_assert_cmpint(size, <=, room);
+    g_assert_cmpint(qtest_readl(f->qts, used_len), ==, sizeof(resp) + size);
+    if (status != VIRTIO_FADUMP_S_OK) {
+        g_assert_cmpint(size, ==, 0);
+    }
+    if (room) {
+        qtest_bufread(f->qts, in + sizeof(resp), answer, room);
+    }
+    if (detail) {
+        *detail = le64_to_cpu(resp.detail);
+    }
+    /* no second copy of a descriptor for a test that looks for the first */
+    qtest_memset(f->qts, in, 0, resp_len);
+    guest_free(alloc, in);
+    guest_free(alloc, out);
+    return status;
+}
+
+static uint32_t request(Fadump *f, uint16_t type)
+{
+    struct virtio_fadump_req req = {
+        .version = cpu_to_le16(VIRTIO_FADUMP_VERSION),
+        .type = cpu_to_le16(type),
+        .size = cpu_to_le32(sizeof(req)),
+    };
+    uint64_t detail;
+    uint32_t status = request_full(f, &req, sizeof(req), NULL, 0, 0, &detail);
+
+    if (status != VIRTIO_FADUMP_S_UNSUPPORTED &&
+        status != VIRTIO_FADUMP_S_NO_SPACE) {
+        g_assert_cmpint(detail, ==, 0);
+    }
+    return status;
+}
+
+static uint32_t get_descriptor(Fadump *f, void *buf, size_t room, size_t cut,
+                               uint64_t *detail)
+{
+    struct virtio_fadump_req req = {
+        .version = cpu_to_le16(VIRTIO_FADUMP_VERSION),
+        .type = cpu_to_le16(VIRTIO_FADUMP_REQ_GET_DESCRIPTOR),
+        .size = cpu_to_le32(sizeof(req)),
+    };
+
+    return request_full(f, &req, sizeof(req), buf, room, cut, detail);
+}
+
+/* A REGISTER request of @n regions, in host byte order; the caller frees. */
+static struct virtio_fadump_register *
+make_register(const struct virtio_fadump_region *regions, uint32_t n,
+              size_t *size)
+{
+    struct virtio_fadump_register *reg;
+    uint32_t i;
+
+    *size = sizeof(*reg) + n * sizeof(reg->regions[0]);
+    reg = g_malloc0(*size);
+    reg->hdr.version = cpu_to_le16(VIRTIO_FADUMP_VERSION);
+    reg->hdr.type = cpu_to_le16(VIRTIO_FADUMP_REQ_REGISTER);
+    reg->hdr.size = cpu_to_le32(*size);
+    reg->nr_regions = cpu_to_le32(n);
+    for (i = 0; i < n; i++) {
+        reg->regions[i] = (struct virtio_fadump_region) {
+            .type = cpu_to_le32(regions[i].type),
+            .reserved = cpu_to_le32(regions[i].reserved),
+            .src = cpu_to_le64(regions[i].src),
+            .len = cpu_to_le64(regions[i].len),
+            .dst = cpu_to_le64(regions[i].dst),
+        };
+    }
+    return reg;
+}
+
+static uint32_t do_register(Fadump *f,
+                            const struct virtio_fadump_region *regions,
+                            uint32_t n, uint64_t *detail)
+{
+    g_autofree struct virtio_fadump_register *reg = NULL;
+    size_t size;
+
+    reg = make_register(regions, n, &size);
+    return request_full(f, reg, size, NULL, 0, 0, detail);
+}
+
+#define CPU_STATE { VIRTIO_FADUMP_REGION_CPU_STATE }
+#define BOOT_MEM(src, len) \
+    { VIRTIO_FADUMP_REGION_BOOT_MEM, 0, (src), (len), HOST }
+#define VMCOREINFO(src, len) \
+    { VIRTIO_FADUMP_REGION_VMCOREINFO, 0, (src), (len) }
+#define PARAM(src, len) \
+    { VIRTIO_FADUMP_REGION_PARAM, 0, (src), (len) }
+
+/* The note as a kernel has it, in a page that is longer. */
+static size_t vmcoreinfo_note(uint8_t *buf)
+{
+    static const char name[] = "VMCOREINFO";
+    static const char desc[] = "OSRELEASE=qtest\nPAGESIZE=4096\n";
+
+    stl_le_p(buf, sizeof(name));
+    stl_le_p(buf + 4, sizeof(desc));
+    stl_le_p(buf + 8, 0);
+    memcpy(buf + 12, name, sizeof(name));
+    memcpy(buf + 12 + ROUND_UP(sizeof(name), 4), desc, sizeof(desc));
+    return 12 + ROUND_UP(sizeof(name), 4) + ROUND_UP(sizeof(desc), 4);
+}
+
+static void make_param(uint8_t *buf)
+{
+    int i;
+
+    for (i = 0; i < PARAM_LEN; i++) {
+        buf[i] = 255 - i;
+    }
+}
+
+/* What a kernel does at boot. */
+static uint32_t register_all(Fadump *f)
+{
+    const struct virtio_fadump_region regions[] = {
+        CPU_STATE,
+        BOOT_MEM(0, CONFIG_Q(f, boot_mem_size)),
+        VMCOREINFO(VMCOREINFO_ADDR, 4096),
+        PARAM(PARAM_ADDR, PARAM_LEN),
+    };
+    uint8_t note[4096] = { 0 }, param[PARAM_LEN];
+
+    vmcoreinfo_note(note);
+    make_param(param);
+    qtest_bufwrite(f->qts, VMCOREINFO_ADDR, note, sizeof(note));
+    qtest_bufwrite(f->qts, PARAM_ADDR, param, sizeof(param));
+    return do_register(f, regions, ARRAY_SIZE(regions), NULL);
+}
+
+#define assert_request(f, name, expected) \
+    g_assert_cmpint(request(f, VIRTIO_FADUMP_REQ_##name), ==, \
+                    VIRTIO_FADUMP_S_##expected)
+#define assert_register(f, expected) \
+    g_assert_cmpint(register_all(f), ==, VIRTIO_FADUMP_S_##expected)
+
+/* Whatever was refused, the device is IDLE and takes a good registration. */
+static void assert_unharmed(Fadump *f)
+{
+    assert_state(f, IDLE);
+    assert_register(f, OK);
+    assert_state(f, REGISTERED);
+    assert_request(f, UNREGISTER, OK);
+    assert_state(f, IDLE);
+}
+
+/* ------------------------------------------------------------------ */
+/* Patterns in guest RAM                                              */
+
+static void make_pattern(uint8_t *page, uint64_t addr)
+{
+    uint64_t i;
+
+    for (i = 0; i < 4096; i += 8) {
+        uint64_t x = addr + i + 0x9e3779b97f4a7c15;
+
+        x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9;
+        stq_le_p(page + i, x ^ (x >> 27));
+    }
+}
+
+/* The page at *@addr or after it that carries a pattern; false: no more. */
+static bool next_sample(const Fadump *f, uint64_t *addr)
+{
+    /* odd on purpose: not a multiple of any alignment in the device */
+    const uint64_t stride = 4099 * 4096, first = 16 * MiB;
+    const Span *r;
+
+    for (r = f->m->ram; r->size; r++) {
+        uint64_t a = MAX(*addr, MAX(r->base, first));
+        uint64_t end = r->base + r->size;
+
+        /* the last page of each range counts most */
+        a = QEMU_ALIGN_UP(a, stride);
+        if (a < end - 4096) {
+            *addr = a;
+            return true;
+        }
+        if (*addr <= end - 4096) {
+            *addr = end - 4096;
+            return true;
+        }
+    }
+    return false;
+}
+
+static void fill_ram(Fadump *f)
+{
+    uint8_t page[4096];
+    uint64_t addr;
+
+    for (addr = 0; next_sample(f, &addr); addr += 4096) {
+        make_pattern(page, addr);
+        qtest_bufwrite(f->qts, addr, page, sizeof(page));
+    }
+}
+
+static const Piece *find_piece(const GArray *pieces, uint64_t addr)
+{
+    guint i;
+
+    for (i = 0; i < pieces->len; i++) {
+        const Piece *p = &g_array_index(pieces, Piece, i);
+
+        if (addr - p->base < p->size) {
+            return p;
+        }
+    }
+    return NULL;
+}
+
+/* Every sample is where the descriptor says. */
+static void check_ram(Fadump *f, const GArray *pieces)
+{
+    unsigned in_place = 0, held = 0;
+    uint8_t page[4096], got[4096];
+    uint64_t addr;
+
+    for (addr = 0; next_sample(f, &addr); addr += 4096) {
+        const Piece *p = find_piece(pieces, addr);
+
+        g_assert_nonnull(p);
+        make_pattern(page, addr);
+        qtest_bufread(f->qts, p->boot ? SHM_ADDR + p->dest + (addr - p->base)
+                                      : addr, got, sizeof(got));
+        g_assert_cmpmem(got, sizeof(got), page, sizeof(page));
+        *(p->boot ? &held : &in_place) += 1;
+    }
+    g_assert_cmpint(held, >, 3);
+    g_assert_cmpint(in_place, >, 3);
+}
+
+static void save_memory(Fadump *f, uint64_t addr, uint64_t size,
+                        const char *path)
+{
+    qtest_qmp_assert_success(f->qts, "{ 'execute': 'pmemsave', 'arguments': "
+                             "{ 'val': %" PRId64 ", 'size': %" PRId64
+                             ", 'filename': %s } }", (int64_t)addr,
+                             (int64_t)size, path);
+}
+
+static void assert_zero(Fadump *f, uint64_t addr, uint64_t size)
+{
+    g_autofree char *path = g_build_filename(f->dir, "zero", NULL);
+    g_autofree char *buf = NULL;
+    gsize len;
+
+    save_memory(f, addr, size, path);
+    g_assert_true(g_file_get_contents(path, &buf, &len, NULL));
+    g_assert_cmpint(len, ==, size);
+    g_assert_true(buf[0] == 0 && memcmp(buf, buf + 1, len - 1) == 0);
+    unlink(path);
+}
+
+/* ------------------------------------------------------------------ */
+/* What firmware sees                                                 */
+
+typedef struct QEMU_PACKED E820 {
+    uint64_t addr, len;
+    uint32_t type;
+} E820;
+
+enum { E820_RAM = 1, E820_RESERVED = 2 };
+
+static gint cmp_u64(gconstpointer pa, gconstpointer pb)
+{
+    const uint64_t *a = pa, *b = pb;
+
+    return *a < *b ? -1 : *a > *b;
+}
+
+static bool in_ranges(const Span *r, uint64_t addr)
+{
+    for (; r->size; r++) {
+        if (addr - r->base < r->size) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/*
+ * The machine's RAM cut at the borders of boot memory, pieces that touch and
+ * are alike joined; with the RAM behind ROM or as a vCPU sees it.
+ */
+static GArray *expected_pieces(const Machine *m, bool with_rom)
+{
+    const Span rom[] = { { ROM_START, ROM_END - ROM_START }, { 0 } };
+    const Span *all[] = { m->ram, m->boot, rom };
+    g_autoptr(GArray) cuts = g_array_new(false, false, sizeof(uint64_t));
+    GArray *pieces = g_array_new(false, false, sizeof(Piece));
+    const Span *r;
+    guint i;
+
+    for (i = 0; i < ARRAY_SIZE(all); i++) {
+        for (r = all[i]; r->size; r++) {
+            uint64_t end = r->base + r->size;
+
+            g_array_append_val(cuts, r->base);
+            g_array_append_val(cuts, end);
+        }
+    }
+    g_array_sort(cuts, cmp_u64);
+    for (i = 0; i + 1 < cuts->len; i++) {
+        Piece p = { g_array_index(cuts, uint64_t, i) }, *last = NULL;
+
+        p.size = g_array_index(cuts, uint64_t, i + 1) - p.base;
+        p.boot = in_ranges(m->boot, p.base);
+        if (!p.size || !in_ranges(m->ram, p.base) ||
+            (!with_rom && in_ranges(rom, p.base))) {
+            continue;
+        }
+        if (pieces->len) {
+            last = &g_array_index(pieces, Piece, pieces->len - 1);
+        }
+        if (last && last->base + last->size == p.base && last->boot == p.boot) {
+            last->size += p.size;
+        } else {
+            g_array_append_val(pieces, p);
+        }
+    }
+    return pieces;
+}
+
+static GByteArray *read_fw_cfg(Fadump *f, const char *name)
+{
+    GByteArray *file = g_byte_array_new();
+    size_t size = qfw_cfg_get_file(f->fw_cfg, name, file->data, 0);
+
+    g_byte_array_set_size(file, size);
+    if (size) {
+        g_assert_cmpint(qfw_cfg_get_file(f->fw_cfg, name, file->data, size),
+                        ==, size);
+    }
+    return file;
+}
+
+static gint cmp_e820(gconstpointer pa, gconstpointer pb)
+{
+    const E820 *a = pa, *b = pb;
+
+    return a->addr < b->addr ? -1 : a->addr > b->addr;
+}
+
+/* etc/e820, sorted, in host byte order */
+static GArray *read_e820(Fadump *f)
+{
+    g_autoptr(GByteArray) file = read_fw_cfg(f, "etc/e820");
+    GArray *map = g_array_new(false, false, sizeof(E820));
+    guint i;
+
+    g_assert_cmpint(file->len % sizeof(E820), ==, 0);
+    g_array_append_vals(map, file->data, file->len / sizeof(E820));
+    for (i = 0; i < map->len; i++) {
+        E820 *e = &g_array_index(map, E820, i);
+
+        e->addr = le64_to_cpu(e->addr);
+        e->len = le64_to_cpu(e->len);
+        e->type = le32_to_cpu(e->type);
+    }
+    g_array_sort(map, cmp_e820);
+    return map;
+}
+
+static uint8_t read_cmos(Fadump *f, uint8_t reg)
+{
+    qtest_outb(f->qts, 0x70, reg);
+    return qtest_inb(f->qts, 0x71);
+}
+
+/* Firmware finds the machine's RAM, or boot memory alone if @confined. */
+static void check_confinement(Fadump *f, bool confined)
+{
+    const Machine *m = f->m;
+    g_autoptr(GArray) pieces = expected_pieces(m, true);
+    g_autoptr(GArray) map = read_e820(f);
+    uint64_t low = 0, high = 0, size = 0, top = 0, mib16;
+    const Span *r;
+    guint i, n = 0;
+
+    for (r = confined ? m->boot : m->ram; r->size; r++) {
+        size += r->size;
+        if (r->base < 4 * GiB) {
+            low = r->base + r->size;
+        } else {
+            high = r->base + r->size - 4 * GiB;
+        }
+    }
+
+    if (!confined) {
+        g_array_set_size(pieces, 0);
+        for (r = m->ram; r->size; r++) {
+            Piece p = { r->base, r->size, true };
+
+            g_array_append_val(pieces, p);
+        }
+    }
+    for (i = 0; i < map->len; i++) {
+        const E820 *e = &g_array_index(map, E820, i);
+
+        if (!in_ranges(m->ram, e->addr)) {
+            g_assert_cmpint(e->type, !=, E820_RAM);
+            continue;
+        }
+        g_assert_cmpint(n, <, pieces->len);
+        g_assert_cmphex(e->addr, ==, g_array_index(pieces, Piece, n).base);
+        g_assert_cmphex(e->len, ==, g_array_index(pieces, Piece, n).size);
+        g_assert_cmpint(e->type, ==, g_array_index(pieces, Piece, n).boot ?
+                                     E820_RAM : E820_RESERVED);
+        n++;
+    }
+    g_assert_cmpint(n, ==, pieces->len);
+
+    mib16 = MIN((low - 16 * MiB) / (64 * KiB), 0xffff);
+    g_assert_cmphex(read_cmos(f, 0x34) | read_cmos(f, 0x35) << 8, ==, mib16);
+    g_assert_cmphex(read_cmos(f, 0x5b) | read_cmos(f, 0x5c) << 8 |
+                    read_cmos(f, 0x5d) << 16, ==, high / (64 * KiB));
+    g_assert_cmphex(qfw_cfg_get_u64(f->fw_cfg, FW_CFG_RAM_SIZE), ==, size);
+
+    /* the 64-bit PCI window starts above all RAM, confined or not */
+    for (r = m->ram; r->size; r++) {
+        top = r->base + r->size;
+    }
+    g_assert_cmpint(qfw_cfg_get_file(f->fw_cfg, "etc/reserved-memory-end",
+                                     &size, sizeof(size)), ==, sizeof(size));
+    g_assert_cmphex(le64_to_cpu(size), >=, MAX(top, 4 * GiB));
+}
+
+static bool is_preserved(const Machine *m, uint64_t base, uint64_t size)
+{
+    g_autoptr(GArray) pieces = expected_pieces(m, true);
+    guint i;
+
+    for (i = 0; i < pieces->len; i++) {
+        const Piece *p = &g_array_index(pieces, Piece, i);
+
+        if (p->base == base && p->size == size) {
+            return !p->boot;
+        }
+    }
+    return false;
+}
+
+/* Bytes that the SRAT declares hot-pluggable; all of it must be preserved. */
+static uint64_t srat_hotpluggable(Fadump *f)
+{
+    const size_t max = 256 * KiB;
+    g_autofree uint8_t *tables = g_malloc0(max);
+    uint64_t sum = 0;
+    size_t len, pos, end;
+
+    len = qfw_cfg_read_file(f->fw_cfg, f->qs, "etc/acpi/tables", tables, max);
+    g_assert_cmpint(len, >, 0);
+    g_assert_cmpint(len, <, max);
+    for (pos = 0; pos + 36 < len; pos += ldl_le_p(tables + pos + 4)) {
+        if (!memcmp(tables + pos, "SRAT", 4)) {
+            break;
+        }
+        /* zeroes after the last table, or what has no ACPI header */
+        if (ldl_le_p(tables + pos + 4) < 36) {
+            return 0;
+        }
+    }
+    if (pos + 36 >= len) {
+        return 0;
+    }
+    end = pos + ldl_le_p(tables + pos + 4);
+    g_assert_cmpint(end, <=, len);
+    for (pos += 48; pos < end; pos += tables[pos + 1]) {
+        uint64_t base, size;
+
+        g_assert_cmpint(tables[pos + 1], >=, 8);
+        if (tables[pos] != 1 || !(ldl_le_p(tables + pos + 28) & 2)) {
+            continue;
+        }
+        base = ldq_le_p(tables + pos + 8);
+        size = ldq_le_p(tables + pos + 16);
+        g_assert_true(is_preserved(f->m, base, size));
+        sum += size;
+    }
+    return sum;
+}
+
+/* ------------------------------------------------------------------ */
+/* Descriptors                                                        */
+
+static GByteArray *read_descriptor(Fadump *f)
+{
+    uint64_t size = CONFIG_Q(f, desc_size);
+    GByteArray *desc = g_byte_array_new();
+
+    g_assert_cmpint(size, >=, sizeof(struct virtio_fadump_desc));
+    g_assert_cmpint(size, <=, CONFIG_Q(f, desc_size_max));
+    g_byte_array_set_size(desc, size);
+    g_assert_cmpint(get_descriptor(f, desc->data, size, 0, NULL), ==,
+                    VIRTIO_FADUMP_S_OK);
+    return desc;
+}
+
+/* The three ways to it give the same bytes. */
+static void check_descriptor_copies(Fadump *f, const GByteArray *desc)
+{
+    g_autoptr(GByteArray) file = read_fw_cfg(f, VIRTIO_FADUMP_FW_CFG_FILE);
+    g_autofree uint8_t *buf = g_malloc0(desc->len + 1);
+    uint64_t detail;
+
+    g_assert_cmpmem(file->data, file->len, desc->data, desc->len);
+
+    qtest_bufread(f->qts, SHM_ADDR, buf, desc->len);
+    g_assert_cmpmem(buf, desc->len, desc->data, desc->len);
+
+    /* in parts, the header too */
+    memset(buf, 0, desc->len);
+    g_assert_cmpint(get_descriptor(f, buf, desc->len, 9, &detail), ==,
+                    VIRTIO_FADUMP_S_OK);
+    g_assert_cmpmem(buf, desc->len, desc->data, desc->len);
+
+    /* no more than there is */
+    g_assert_cmpint(get_descriptor(f, buf, desc->len + 1, 0, &detail), ==,
+                    VIRTIO_FADUMP_S_OK);
+    g_assert_cmpint(buf[desc->len], ==, 0xa5);
+
+    /* one byte short */
+    g_assert_cmpint(get_descriptor(f, buf, desc->len - 1, 0, &detail), ==,
+                    VIRTIO_FADUMP_S_NO_SPACE);
+    g_assert_cmpint(detail, ==, sizeof(struct virtio_fadump_resp) + desc->len);
+    g_assert_cmpint(buf[0], ==, 0xa5);
+    g_assert_cmpint(get_descriptor(f, NULL, 0, 0, &detail), ==,
+                    VIRTIO_FADUMP_S_NO_SPACE);
+    g_assert_cmpint(detail, ==, sizeof(struct virtio_fadump_resp) + desc->len);
+}
+
+static void check_note(const uint8_t **pos, const uint8_t *end,
+                       const char *name, uint32_t type, const uint8_t **data,
+                       uint32_t *size)
+{
+    const uint8_t *p = *pos;
+    uint32_t name_size;
+
+    g_assert_cmpint(end - p, >=, 12);
+    name_size = ldl_le_p(p);
+    *size = ldl_le_p(p + 4);
+    g_assert_cmpint(ldl_le_p(p + 8), ==, type);
+    g_assert_cmpint(name_size, ==, strlen(name) + 1);
+    g_assert_cmpint(end - p, >=, 12 + ROUND_UP((uint64_t)name_size, 4) +
+                                 ROUND_UP((uint64_t)*size, 4));
+    g_assert_cmpstr((const char *)p + 12, ==, name);
+    *data = p + 12 + ROUND_UP(name_size, 4);
+    *pos = *data + ROUND_UP(*size, 4);
+}
+
+static void check_notes(const struct virtio_fadump_desc *h, bool vmcoreinfo)
+{
+    const uint8_t *pos = (const uint8_t *)h + le64_to_cpu(h->notes_off);
+    const uint8_t *end = pos + le64_to_cpu(h->notes_size);
+    uint32_t i, size, n = le32_to_cpu(h->nr_vcpus);
+    uint8_t note[4096] = { 0 };
+    const uint8_t *data;
+    size_t len;
+
+    for (i = 0; i < n; i++) {
+        check_note(&pos, end, "CORE", NT_PRSTATUS, &data, &size);
+        g_assert_cmpint(size, >, PRSTATUS_CS + 4);
+        g_assert_cmpint(ldl_le_p(data + PRSTATUS_PID), ==, i + 1);
+        /* the reset vector: no vCPU has run */
+        g_assert_cmphex(ldl_le_p(data + PRSTATUS_EIP), ==, 0xfff0);
+        g_assert_cmphex(lduw_le_p(data + PRSTATUS_CS), ==, 0xf000);
+    }
+    for (i = 0; i < n; i++) {
+        check_note(&pos, end, "QEMU", 0, &data, &size);
+        g_assert_cmpint(ldl_le_p(data), ==, 1);
+        g_assert_cmpint(ldl_le_p(data + 4), ==, size);
+    }
+    if (vmcoreinfo) {
+        len = vmcoreinfo_note(note);
+        g_assert_cmpmem(pos, end - pos, note, len);
+    } else {
+        g_assert_true(pos == end);
+    }
+}
+
+/* Check all that is in @desc but times and notes; returns its ranges. */
+static GArray *check_descriptor(Fadump *f, const GByteArray *desc,
+                                uint32_t cause)
+{
+    const size_t checksum = offsetof(struct virtio_fadump_desc, checksum);
+    const struct virtio_fadump_desc *h = (const void *)desc->data;
+    const struct virtio_fadump_vcpu *vcpu;
+    const struct virtio_fadump_range *r;
+    g_autofree uint8_t *copy = g_memdup2(desc->data, desc->len);
+    g_autoptr(GArray) expected = expected_pieces(f->m, false);
+    GArray *pieces = g_array_new(false, false, sizeof(Piece));
+    uint64_t vcpus_off, ranges_off, held_end = 0;
+    uint32_t i;
+
+    g_assert_cmpmem(h->magic, 8, VIRTIO_FADUMP_DESC_MAGIC, 8);
+    g_assert_cmpint(le32_to_cpu(h->version), ==, VIRTIO_FADUMP_VERSION);
+    g_assert_cmpint(le32_to_cpu(h->hdr_size), ==, sizeof(*h));
+    g_assert_cmpint(le64_to_cpu(h->total_size), ==, desc->len);
+    memset(copy + checksum, 0, sizeof(h->checksum));
+    g_assert_cmphex(le32_to_cpu(h->checksum), ==, crc32(0, copy, desc->len));
+    g_assert_cmpint(le32_to_cpu(h->cause), ==, cause);
+    /* no vCPU runs, so none asked */
+    g_assert_cmphex(le32_to_cpu(h->crash_cpu), ==, VIRTIO_FADUMP_CPU_NONE);
+    g_assert_cmpint(le32_to_cpu(h->elf_machine), ==, EM_386);
+    g_assert_cmpint(le32_to_cpu(h->reserved), ==, 0);
+    g_assert_cmphex(le64_to_cpu(h->boot_mem_size), ==, B);
+
+    g_assert_cmpint(le32_to_cpu(h->nr_vcpus), ==, 2);
+    g_assert_cmpint(le32_to_cpu(h->vcpu_size), ==, sizeof(*vcpu));
+    vcpus_off = le64_to_cpu(h->vcpus_off);
+    g_assert_cmpint(vcpus_off % 8, ==, 0);
+    g_assert_cmpint(vcpus_off + 2 * sizeof(*vcpu), <=, desc->len);
+    vcpu = (const void *)(desc->data + vcpus_off);
+    for (i = 0; i < 2; i++) {
+        g_assert_cmpint(le64_to_cpu(vcpu[i].arch_id), ==, i);
+        g_assert_cmpint(vcpu[i].flags, ==, 0);
+        g_assert_cmpint(vcpu[i].reserved, ==, 0);
+    }
+
+    g_assert_cmpint(le32_to_cpu(h->range_size), ==, sizeof(*r));
+    ranges_off = le64_to_cpu(h->ranges_off);
+    g_assert_cmpint(ranges_off % 8, ==, 0);
+    g_assert_cmpint(ranges_off + le32_to_cpu(h->nr_ranges) * sizeof(*r), <=,
+                    desc->len);
+    r = (const void *)(desc->data + ranges_off);
+    for (i = 0; i < le32_to_cpu(h->nr_ranges); i++, r++) {
+        bool boot = le32_to_cpu(r->where) == VIRTIO_FADUMP_WHERE_SHM;
+        Piece p = {
+            le64_to_cpu(r->addr), le64_to_cpu(r->len), boot,
+            le64_to_cpu(r->dest)
+        };
+        Piece *last = NULL;
+
+        g_assert_cmpint(le64_to_cpu(r->held), ==, p.size);
+        g_assert_cmpint(r->reserved, ==, 0);
+        if (boot) {
+            g_assert_cmpint(le32_to_cpu(r->flags), ==,
+                            VIRTIO_FADUMP_RANGE_F_BOOT_MEM);
+            g_assert_cmpint(le32_to_cpu(r->method), !=,
+                            VIRTIO_FADUMP_METHOD_NONE);
+            /* in the region, behind the descriptor, over no other range */
+            g_assert_cmpint(p.dest, >=, MAX(held_end,
+                                            CONFIG_Q(f, desc_size_max)));
+            held_end = p.dest + p.size;
+            g_assert_cmpint(held_end, <=, f->shm_size);
+            /* so that huge pages stay whole */
+            g_assert_cmphex((p.dest - p.base) % (2 * MiB), ==, 0);
+        } else {
+            g_assert_cmpint(le32_to_cpu(r->where), ==,
+                            VIRTIO_FADUMP_WHERE_IN_PLACE);
+            g_assert_cmpint(r->flags, ==, 0);
+            g_assert_cmpint(r->method, ==, VIRTIO_FADUMP_METHOD_NONE);
+            g_assert_cmpint(p.dest, ==, 0);
+        }
+        if (pieces->len) {
+            last = &g_array_index(pieces, Piece, pieces->len - 1);
+        }
+        if (last && last->base + last->size == p.base &&
+            last->boot == boot &&
+            (!boot || last->dest + last->size == p.dest)) {
+            last->size += p.size;
+        } else {
+            g_array_append_val(pieces, p);
+        }
+    }
+
+    g_assert_cmpint(pieces->len, ==, expected->len);
+    for (i = 0; i < pieces->len; i++) {
+        const Piece *got = &g_array_index(pieces, Piece, i);
+        const Piece *want = &g_array_index(expected, Piece, i);
+
+        g_assert_cmphex(got->base, ==, want->base);
+        g_assert_cmphex(got->size, ==, want->size);
+        g_assert_cmpint(got->boot, ==, want->boot);
+    }
+    return pieces;
+}
+
+/* No dump is held, and nothing is left of one. */
+static void check_released(Fadump *f)
+{
+    g_autoptr(GByteArray) file = read_fw_cfg(f, VIRTIO_FADUMP_FW_CFG_FILE);
+
+    assert_state(f, IDLE);
+    g_assert_cmpint(CONFIG_Q(f, desc_size), ==, 0);
+    g_assert_cmpint(CONFIG_L(f, nr_lost), ==, 0);
+    g_assert_cmpint(CONFIG_L(f, nr_boots), ==, 0);
+    g_assert_cmpint(file->len, ==, 0);
+    assert_zero(f, SHM_ADDR, f->shm_size);
+    check_confinement(f, false);
+    assert_request(f, GET_DESCRIPTOR, NONE);
+    assert_request(f, RELEASE, NONE);
+}
+
+/* ------------------------------------------------------------------ */
+/* Tests: registration                                                */
+
+static void test_state(const void *opaque)
+{
+    Fadump *f = start_and_probe(opaque, "");
+    const struct virtio_fadump_region none[] = { CPU_STATE };
+
+    g_assert_cmpint(CONFIG_L(f, version), ==, VIRTIO_FADUMP_VERSION);
+    g_assert_cmphex(CONFIG_Q(f, boot_mem_size), ==, B);
+    g_assert_cmpint(CONFIG_L(f, max_regions), ==, MAX_REGIONS);
+    g_assert_cmpint(CONFIG_Q(f, desc_size_max), >,
+                    VIRTIO_FADUMP_VMCOREINFO_MAX + VIRTIO_FADUMP_PARAM_MAX);
+    g_assert_cmpint(CONFIG_L(f, trigger), ==, 0);
+    check_released(f);
+    assert_request(f, UNREGISTER, NONE);
+
+    assert_register(f, OK);
+    assert_state(f, REGISTERED);
+    assert_register(f, EXISTS);
+    /* a bad one as well: what is registered is looked at first */
+    g_assert_cmpint(do_register(f, none, 1, NULL), ==, VIRTIO_FADUMP_S_EXISTS);
+    assert_request(f, RELEASE, NONE);
+    assert_request(f, GET_DESCRIPTOR, NONE);
+    assert_state(f, REGISTERED);
+
+    assert_request(f, UNREGISTER, OK);
+    assert_state(f, IDLE);
+    assert_request(f, UNREGISTER, NONE);
+
+    /* a registration dies with the kernel that made it */
+    assert_register(f, OK);
+    probe(f);
+    assert_unharmed(f);
+    stop(f);
+}
+
+static void test_header(const void *opaque)
+{
+    static const struct virtio_fadump_region good[] = {
+        CPU_STATE, BOOT_MEM(0, B),
+    };
+    Fadump *f = start_and_probe(opaque, "");
+    g_autofree struct virtio_fadump_register *reg = NULL, *big = NULL;
+    struct virtio_fadump_region many[MAX_REGIONS + 1] = { CPU_STATE };
+    struct virtio_fadump_req req, *hdr;
+    size_t size, big_size;
+    uint64_t detail;
+    uint32_t i;
+
+#define assert_sent(buf, len, expected, expected_detail) do { \
+        g_assert_cmpint(request_full(f, buf, len, NULL, 0, 0, &detail), ==, \
+                        VIRTIO_FADUMP_S_##expected); \
+        g_assert_cmpint(detail, ==, expected_detail); \
+        assert_unharmed(f); \
+    } while (0)
+
+    /* none of them has a whole header */
+    req = (struct virtio_fadump_req) {
+        .version = cpu_to_le16(VIRTIO_FADUMP_VERSION),
+        .type = cpu_to_le16(VIRTIO_FADUMP_REQ_UNREGISTER),
+    };
+    assert_sent(&req, 0, MALFORMED, 0);
+    for (i = 1; i < sizeof(req); i++) {
+        req.size = cpu_to_le32(i);
+        assert_sent(&req, i, MALFORMED, 0);
+    }
+
+    /* a size that is not the request's */
+    for (i = 0; i < 12; i++) {
+        if (i != sizeof(req)) {
+            req.size = cpu_to_le32(i);
+            assert_sent(&req, sizeof(req), MALFORMED, 0);
+        }
+    }
+    req.size = cpu_to_le32(UINT32_MAX);
+    assert_sent(&req, sizeof(req), MALFORMED, 0);
+
+    /* versions */
+    req.size = cpu_to_le32(sizeof(req));
+    req.version = 0;
+    assert_sent(&req, sizeof(req), MALFORMED, 0);
+    req.version = cpu_to_le16(VIRTIO_FADUMP_VERSION + 1);
+    assert_sent(&req, sizeof(req), MALFORMED, 0);
+    req.version = cpu_to_le16(VIRTIO_FADUMP_VERSION);
+
+    /* types */
+    req.type = 0;
+    assert_sent(&req, sizeof(req), UNSUPPORTED, 0);
+    req.type = cpu_to_le16(VIRTIO_FADUMP_REQ_RELEASE + 1);
+    assert_sent(&req, sizeof(req), UNSUPPORTED, VIRTIO_FADUMP_REQ_RELEASE + 1);
+    req.type = cpu_to_le16(0xffff);
+    assert_sent(&req, sizeof(req), UNSUPPORTED, 0xffff);
+
+    /* what REGISTER has is too much for the others, and the other way round */
+    reg = make_register(good, ARRAY_SIZE(good), &size);
+    hdr = &reg->hdr;
+    for (i = VIRTIO_FADUMP_REQ_UNREGISTER; i <= VIRTIO_FADUMP_REQ_RELEASE;
+         i++) {
+        hdr->type = cpu_to_le16(i);
+        assert_sent(reg, size, MALFORMED, 0);
+    }
+    hdr->type = cpu_to_le16(VIRTIO_FADUMP_REQ_REGISTER);
+    for (i = sizeof(req); i < size; i += 4) {
+        hdr->size = cpu_to_le32(i);
+        assert_sent(reg, i, MALFORMED, 0);
+    }
+    hdr->size = cpu_to_le32(size);
+    reg->reserved = cpu_to_le32(1);
+    assert_sent(reg, size, MALFORMED, 0);
+    reg->reserved = 0;
+
+    /* a number of regions that is not the size's */
+    reg->nr_regions = cpu_to_le32(ARRAY_SIZE(good) - 1);
+    assert_sent(reg, size, MALFORMED, 0);
+    reg->nr_regions = cpu_to_le32(ARRAY_SIZE(good) + 1);
+    assert_sent(reg, size, MALFORMED, 0);
+    reg->nr_regions = cpu_to_le32(MAX_REGIONS);
+    assert_sent(reg, size, MALFORMED, 0);
+    reg->nr_regions = cpu_to_le32(UINT32_MAX);
+    assert_sent(reg, size, TOO_MANY, MAX_REGIONS);
+    /* 2^27 regions: their size is 0 in 32 bits */
+    reg->nr_regions = cpu_to_le32(1u << 27);
+    assert_sent(reg, size, TOO_MANY, MAX_REGIONS);
+
+    /* as many as may be are good, one more is not */
+    for (i = 1; i < MAX_REGIONS; i++) {
+        many[i] = (struct virtio_fadump_region)
+                  BOOT_MEM((i - 1) * MiB, i == MAX_REGIONS - 1 ? 2 * MiB : MiB);
+    }
+    g_assert_cmpint(do_register(f, many, MAX_REGIONS, &detail), ==,
+                    VIRTIO_FADUMP_S_OK);
+    assert_state(f, REGISTERED);
+    assert_request(f, UNREGISTER, OK);
+    many[MAX_REGIONS - 1].len = MiB;
+    many[MAX_REGIONS] = (struct virtio_fadump_region) BOOT_MEM(127 * MiB, MiB);
+    big = make_register(many, MAX_REGIONS + 1, &big_size);
+    assert_sent(big, big_size, TOO_MANY, MAX_REGIONS);
+    /* as long, but it names fewer */
+    big->nr_regions = cpu_to_le32(2);
+    assert_sent(big, big_size, MALFORMED, 0);
+#undef assert_sent
+    stop(f);
+}
+
+typedef struct BadRegions {
+    const char *name;
+    uint32_t status;
+    uint64_t detail;
+    uint32_t n;
+    struct virtio_fadump_region r[4];
+} BadRegions;
+
+#define BAD_REGIONS(name, status, detail, ...) { \
+        name, status, detail, \
+        sizeof((struct virtio_fadump_region[]) { __VA_ARGS__ }) / \
+        sizeof(struct virtio_fadump_region), { __VA_ARGS__ } \
+    }
+#define BAD(name, i, ...) \
+    BAD_REGIONS(name, VIRTIO_FADUMP_S_BAD_REGION, i, __VA_ARGS__)
+#define MISSING(name, type, ...) \
+    BAD_REGIONS(name, VIRTIO_FADUMP_S_MISSING_REGION, \
+                VIRTIO_FADUMP_REGION_##type, __VA_ARGS__)
+#define UNSUPPORTED(name, type, ...) \
+    BAD_REGIONS(name, VIRTIO_FADUMP_S_UNSUPPORTED, type, __VA_ARGS__)
+#define TOP 0xfffffffffffff000ull
+
+/* For a machine with 1 GiB and B of boot memory */
+static const BadRegions bad_regions[] = {
+    MISSING("no CPU_STATE", CPU_STATE, BOOT_MEM(0, B)),
+    MISSING("no BOOT_MEM", BOOT_MEM, CPU_STATE),
+    MISSING("no BOOT_MEM but others", BOOT_MEM,
+            CPU_STATE, VMCOREINFO(MiB, 4096), PARAM(2 * MiB, 8)),
+
+    UNSUPPORTED("type 0", 0, CPU_STATE, BOOT_MEM(0, B), { 0 }),
+    UNSUPPORTED("type 5", 5, CPU_STATE, BOOT_MEM(0, B), { 5 }),
+    UNSUPPORTED("type 2^32-1", UINT32_MAX, { UINT32_MAX }),
+    UNSUPPORTED("type that is known in 16 bits", 0x10001,
+                { 0x10001 }, BOOT_MEM(0, B)),
+
+    BAD("two CPU_STATE", 1, CPU_STATE, CPU_STATE, BOOT_MEM(0, B)),
+    BAD("CPU_STATE with src", 0, { 1, 0, 4096 }, BOOT_MEM(0, B)),
+    BAD("CPU_STATE with len", 0, { 1, 0, 0, 1 }, BOOT_MEM(0, B)),
+    BAD("CPU_STATE with dst", 0, { 1, 0, 0, 0, HOST }, BOOT_MEM(0, B)),
+    BAD("CPU_STATE with padding", 0, { 1, 1 }, BOOT_MEM(0, B)),
+
+    BAD("BOOT_MEM of no bytes", 1, CPU_STATE, BOOT_MEM(0, 0)),
+    BAD("BOOT_MEM of no bytes among others", 2,
+        CPU_STATE, BOOT_MEM(0, B), BOOT_MEM(4096, 0)),
+    BAD("BOOT_MEM with unaligned src", 1, CPU_STATE, BOOT_MEM(512, B - 4096)),
+    BAD("BOOT_MEM with unaligned len", 1, CPU_STATE, BOOT_MEM(0, B - 512)),
+    BAD("BOOT_MEM with padding", 1, CPU_STATE, { 2, 0x80000000, 0, B, HOST }),
+    BAD("BOOT_MEM too long", 1, CPU_STATE, BOOT_MEM(0, B + 4096)),
+    BAD("BOOT_MEM in preserved memory", 2,
+        CPU_STATE, BOOT_MEM(0, B), BOOT_MEM(512 * MiB, 4096)),
+    BAD("BOOT_MEM above RAM", 2,
+        CPU_STATE, BOOT_MEM(0, B), BOOT_MEM(2 * GiB, 4096)),
+    BAD("BOOT_MEM that wraps to 0", 1, CPU_STATE, BOOT_MEM(TOP, 4096)),
+    BAD("BOOT_MEM that wraps", 1, CPU_STATE, BOOT_MEM(TOP, B)),
+    BAD("BOOT_MEM that wraps from boot memory", 1,
+        CPU_STATE, BOOT_MEM(4096, TOP)),
+    BAD("BOOT_MEM of 2^64-4096", 1, CPU_STATE, BOOT_MEM(0, TOP)),
+    BAD("BOOT_MEM twice", 2, CPU_STATE, BOOT_MEM(0, B), BOOT_MEM(0, B)),
+    BAD("BOOT_MEM that overlaps at the end", 2,
+        CPU_STATE, BOOT_MEM(0, B), BOOT_MEM(B - 4096, 4096)),
+    BAD("BOOT_MEM that overlaps at the start", 2,
+        CPU_STATE, BOOT_MEM(4096, B - 4096), BOOT_MEM(0, 8192)),
+    BAD("BOOT_MEM inside another", 2,
+        CPU_STATE, BOOT_MEM(0, B), BOOT_MEM(64 * MiB, 4096)),
+    MISSING("BOOT_MEM that stops short", BOOT_MEM,
+            CPU_STATE, BOOT_MEM(0, B - 4096)),
+    MISSING("BOOT_MEM that starts late", BOOT_MEM,
+            CPU_STATE, BOOT_MEM(4096, B - 4096)),
+    MISSING("BOOT_MEM with a gap", BOOT_MEM,
+            CPU_STATE, BOOT_MEM(0, 4096), BOOT_MEM(8192, B - 8192)),
+    BAD("BOOT_MEM to guest memory", 1, CPU_STATE, { 2, 0, 0, B, 512 * MiB }),
+    BAD("BOOT_MEM to 0", 1, CPU_STATE, { 2, 0, 0, B, 0 }),
+    BAD("BOOT_MEM to 2^64-2", 1, CPU_STATE, { 2, 0, 0, B, HOST - 1 }),
+
+    BAD("VMCOREINFO above RAM", 2,
+        CPU_STATE, BOOT_MEM(0, B), VMCOREINFO(1 * GiB, 4096)),
+    BAD("VMCOREINFO across the end of RAM", 2,
+        CPU_STATE, BOOT_MEM(0, B), VMCOREINFO(1 * GiB - 4095, 4096)),
+    BAD("VMCOREINFO in a device", 2,
+        CPU_STATE, BOOT_MEM(0, B), VMCOREINFO(0xfee00000, 4096)),
+    BAD("VMCOREINFO in shared memory", 2,
+        CPU_STATE, BOOT_MEM(0, B), VMCOREINFO(SHM_ADDR, 4096)),
+    BAD("VMCOREINFO of no bytes", 2,
+        CPU_STATE, BOOT_MEM(0, B), VMCOREINFO(MiB, 0)),
+    BAD("VMCOREINFO too long", 2,
+        CPU_STATE, BOOT_MEM(0, B),
+        VMCOREINFO(MiB, VIRTIO_FADUMP_VMCOREINFO_MAX + 1)),
+    BAD("VMCOREINFO that wraps", 2,
+        CPU_STATE, BOOT_MEM(0, B), VMCOREINFO(UINT64_MAX - 7, 4096)),
+    BAD("VMCOREINFO of 2^64-1", 2,
+        CPU_STATE, BOOT_MEM(0, B), VMCOREINFO(MiB, UINT64_MAX)),
+    BAD("VMCOREINFO twice", 3,
+        CPU_STATE, BOOT_MEM(0, B), VMCOREINFO(MiB, 4096),
+        VMCOREINFO(2 * MiB, 4096)),
+    BAD("VMCOREINFO with dst", 2,
+        CPU_STATE, BOOT_MEM(0, B), { 3, 0, MiB, 4096, HOST }),
+    BAD("VMCOREINFO with padding", 2,
+        CPU_STATE, BOOT_MEM(0, B), { 3, 1, MiB, 4096 }),
+
+    BAD("PARAM above RAM", 2, CPU_STATE, BOOT_MEM(0, B), PARAM(2 * GiB, 8)),
+    BAD("PARAM of no bytes", 2, CPU_STATE, BOOT_MEM(0, B), PARAM(MiB, 0)),
+    BAD("PARAM too long", 2,
+        CPU_STATE, BOOT_MEM(0, B), PARAM(MiB, VIRTIO_FADUMP_PARAM_MAX + 1)),
+    BAD("PARAM that wraps", 2, CPU_STATE, BOOT_MEM(0, B), PARAM(UINT64_MAX, 2)),
+    BAD("PARAM twice", 3,
+        CPU_STATE, BOOT_MEM(0, B), PARAM(MiB, 8), PARAM(MiB, 8)),
+    BAD("PARAM with dst", 2, CPU_STATE, BOOT_MEM(0, B), { 4, 0, MiB, 8, 4096 }),
+    BAD("PARAM with padding", 2, CPU_STATE, BOOT_MEM(0, B), { 4, 1, MiB, 8 }),
+};
+
+static void test_bad_regions(const void *opaque)
+{
+    Fadump *f = start_and_probe(opaque, "");
+    uint64_t detail;
+    guint i;
+
+    g_assert_cmpint(do_register(f, NULL, 0, &detail), ==,
+                    VIRTIO_FADUMP_S_MISSING_REGION);
+    g_assert_cmpint(detail, ==, VIRTIO_FADUMP_REGION_CPU_STATE);
+    assert_unharmed(f);
+    for (i = 0; i < ARRAY_SIZE(bad_regions); i++) {
+        const BadRegions *bad = &bad_regions[i];
+
+        g_test_message("%s", bad->name);
+        g_assert_cmpint(do_register(f, bad->r, bad->n, &detail), ==,
+                        bad->status);
+        g_assert_cmpint(detail, ==, bad->detail);
+        assert_unharmed(f);
+    }
+    stop(f);
+}
+
+static void test_good_regions(const void *opaque)
+{
+    static const struct virtio_fadump_region split[] = {
+        BOOT_MEM(64 * MiB, B - 64 * MiB), PARAM(0, 1),
+        CPU_STATE, BOOT_MEM(0, 64 * MiB),
+    };
+    static const struct virtio_fadump_region at_the_ends[] = {
+        CPU_STATE, BOOT_MEM(0, B),
+        VMCOREINFO(1 * GiB - VIRTIO_FADUMP_VMCOREINFO_MAX,
+                   VIRTIO_FADUMP_VMCOREINFO_MAX),
+        PARAM(1 * GiB - VIRTIO_FADUMP_PARAM_MAX, VIRTIO_FADUMP_PARAM_MAX),
+    };
+    Fadump *f = start_and_probe(opaque, "");
+    uint64_t detail;
+
+    g_assert_cmpint(do_register(f, split, ARRAY_SIZE(split), &detail), ==,
+                    VIRTIO_FADUMP_S_OK);
+    g_assert_cmpint(detail, ==, 0);
+    assert_state(f, REGISTERED);
+    assert_request(f, UNREGISTER, OK);
+    g_assert_cmpint(do_register(f, at_the_ends, ARRAY_SIZE(at_the_ends),
+                                &detail), ==, VIRTIO_FADUMP_S_OK);
+    assert_state(f, REGISTERED);
+    stop(f);
+}
+
+/* The hole between low and high RAM is no RAM. */
+static void test_hole(const void *opaque)
+{
+    static const struct virtio_fadump_region hole[] = {
+        CPU_STATE, BOOT_MEM(0, B), VMCOREINFO(2 * GiB + MiB, 4096),
+    };
+    static const struct virtio_fadump_region across[] = {
+        CPU_STATE, BOOT_MEM(0, B), PARAM(4 * GiB - 1, 2),
+    };
+    static const struct virtio_fadump_region high[] = {
+        CPU_STATE, BOOT_MEM(0, B), PARAM(4 * GiB, 2),
+        VMCOREINFO(5 * GiB - 4096, 4096),
+    };
+    Fadump *f = start_and_probe(opaque, "");
+    uint64_t detail;
+
+    g_assert_cmpint(do_register(f, hole, ARRAY_SIZE(hole), &detail), ==,
+                    VIRTIO_FADUMP_S_BAD_REGION);
+    g_assert_cmpint(detail, ==, 2);
+    assert_unharmed(f);
+    g_assert_cmpint(do_register(f, across, ARRAY_SIZE(across), &detail), ==,
+                    VIRTIO_FADUMP_S_BAD_REGION);
+    g_assert_cmpint(detail, ==, 2);
+    assert_unharmed(f);
+    g_assert_cmpint(do_register(f, high, ARRAY_SIZE(high), &detail), ==,
+                    VIRTIO_FADUMP_S_OK);
+    stop(f);
+}
+
+static void test_features(const void *opaque)
+{
+    const uint64_t base = 1ull << VIRTIO_F_VERSION_1;
+    Fadump *f = start(opaque, "");
+
+    find_device(f);
+    qvirtio_pci_device_enable(f->dev);
+    g_assert_cmphex(qvirtio_get_features(&f->dev->vdev) & 0xffffff, ==,
+                    1 << VIRTIO_FADUMP_F_HOST_MEM |
+                    1 << VIRTIO_FADUMP_F_CONFINE);
+
+    probe_features(f, base);
+    assert_register(f, FAILED);
+    assert_state(f, IDLE);
+    probe_features(f, base | 1ull << VIRTIO_FADUMP_F_HOST_MEM);
+    assert_register(f, FAILED);
+    probe_features(f, base | 1ull << VIRTIO_FADUMP_F_CONFINE);
+    assert_register(f, FAILED);
+    assert_state(f, IDLE);
+    probe(f);
+    assert_unharmed(f);
+    stop(f);
+}
+
+/* ------------------------------------------------------------------ */
+/* Tests: the queue                                                   */
+
+/* The device has seen that its driver is broken, and does no more for it. */
+static void assert_broken(Fadump *f)
+{
+    QVirtioDevice *vdev = &f->dev->vdev;
+    gint64 end = g_get_monotonic_time() + TIMEOUT_US;
+
+    while (!(vdev->bus->get_status(vdev) & VIRTIO_CONFIG_S_NEEDS_RESET)) {
+        g_assert_cmpint(g_get_monotonic_time(), <, end);
+        g_usleep(1000);
+    }
+    g_assert_false(qvirtqueue_get_buf(f->qts, f->vq, NULL, NULL));
+    assert_state(f, REGISTERED);
+
+    probe(f);
+    assert_unharmed(f);
+    assert_register(f, OK);
+}
+
+static void kick(Fadump *f, uint32_t head)
+{
+    qvirtqueue_kick(f->qts, &f->dev->vdev, f->vq, head);
+}
+
+static void test_queue(const void *opaque)
+{
+    const struct virtio_fadump_req unregister = {
+        .version = cpu_to_le16(VIRTIO_FADUMP_VERSION),
+        .type = cpu_to_le16(VIRTIO_FADUMP_REQ_UNREGISTER),
+        .size = cpu_to_le32(sizeof(unregister)),
+    };
+    const size_t resp = sizeof(struct virtio_fadump_resp);
+    Fadump *f = start_and_probe(opaque, "");
+    uint64_t out = guest_alloc(&f->qs->alloc, 4096);
+    uint64_t in = guest_alloc(&f->qs->alloc, 4096);
+    const uint64_t bad_addr[] = {
+        2 * GiB, 1 * GiB - 4, UINT64_MAX - 7, 1ull << 52,
+    };
+    uint32_t head;
+    size_t i;
+
+    qtest_bufwrite(f->qts, out, &unregister, sizeof(unregister));
+    assert_register(f, OK);
+
+    /* an answer that does not fit: in size, and for having no room at all */
+    for (i = 0; i < resp; i += 5) {
+        qvirtqueue_reset_pool(f->vq);
+        head = qvirtqueue_add(f->qts, f->vq, out, sizeof(unregister), false,
+                              i != 0);
+        if (i) {
+            qvirtqueue_add(f->qts, f->vq, in, i, true, false);
+        }
+        kick(f, head);
+        assert_broken(f);
+    }
+
+    /* a chain that loops, with and without room for an answer */
+    qvirtqueue_reset_pool(f->vq);
+    head = qvirtqueue_add(f->qts, f->vq, out, sizeof(unregister), false, true);
+    qtest_writew(f->qts, f->vq->desc + 16 * head + 14, head);
+    kick(f, head);
+    assert_broken(f);
+    for (i = 0; i < 2; i++) {
+        qvirtqueue_reset_pool(f->vq);
+        head = qvirtqueue_add(f->qts, f->vq, out, sizeof(unregister), false,
+                              true);
+        qvirtqueue_add(f->qts, f->vq, in, resp, true, true);
+        qtest_writew(f->qts, f->vq->desc + 16 * (head + 1) + 14, head + i);
+        kick(f, head);
+        assert_broken(f);
+    }
+
+    /* a chain that leaves the table, and a head outside it */
+    qvirtqueue_reset_pool(f->vq);
+    head = qvirtqueue_add(f->qts, f->vq, out, sizeof(unregister), false, true);
+    qtest_writew(f->qts, f->vq->desc + 16 * head + 14, 0xffff);
+    kick(f, head);
+    assert_broken(f);
+    qvirtqueue_reset_pool(f->vq);
+    kick(f, f->vq->size);
+    assert_broken(f);
+
+    /* what the device may write comes before what it may read */
+    qvirtqueue_reset_pool(f->vq);
+    head = qvirtqueue_add(f->qts, f->vq, in, resp, true, true);
+    qvirtqueue_add(f->qts, f->vq, out, sizeof(unregister), false, false);
+    kick(f, head);
+    assert_broken(f);
+
+    /* a part of no bytes */
+    qvirtqueue_reset_pool(f->vq);
+    head = qvirtqueue_add(f->qts, f->vq, out, 0, false, true);
+    qvirtqueue_add(f->qts, f->vq, in, resp, true, false);
+    kick(f, head);
+    assert_broken(f);
+
+    /* more requests than the queue holds */
+    qtest_writew(f->qts, f->vq->avail + 2,
+                 qtest_readw(f->qts, f->vq->avail + 2) + f->vq->size + 1);
+    f->dev->vdev.bus->virtqueue_kick(&f->dev->vdev, f->vq);
+    settle(f);
+    probe(f);
+    assert_unharmed(f);
+    assert_register(f, OK);
+
+    /*
+     * Not all of it is RAM. QEMU may take what is no RAM for a device to read
+     * from, so only the registration counts here, and that it lives.
+     */
+    for (i = 0; i < ARRAY_SIZE(bad_addr); i++) {
+        qvirtqueue_reset_pool(f->vq);
+        head = qvirtqueue_add(f->qts, f->vq, bad_addr[i], sizeof(unregister),
+                              false, true);
+        qvirtqueue_add(f->qts, f->vq, in, resp, true, false);
+        kick(f, head);
+        settle(f);
+        assert_state(f, REGISTERED);
+        probe(f);
+        assert_register(f, OK);
+
+        qvirtqueue_reset_pool(f->vq);
+        head = qvirtqueue_add(f->qts, f->vq, out, sizeof(unregister), false,
+                              true);
+        qvirtqueue_add(f->qts, f->vq, bad_addr[i], resp, true, false);
+        kick(f, head);
+        settle(f);
+        probe(f);
+        assert_unharmed(f);
+        assert_register(f, OK);
+    }
+    stop(f);
+}
+
+/* The answer goes to the device's own registers, or to the dump. */
+static void test_queue_to_device(const void *opaque)
+{
+    struct virtio_fadump_req req = {
+        .version = cpu_to_le16(VIRTIO_FADUMP_VERSION),
+        .type = cpu_to_le16(VIRTIO_FADUMP_REQ_GET_DESCRIPTOR),
+        .size = cpu_to_le32(sizeof(req)),
+    };
+    Fadump *f = start_and_probe(opaque, "");
+    g_autoptr(GByteArray) desc = NULL, again = NULL;
+    uint64_t out = guest_alloc(&f->qs->alloc, 4096), target[3];
+    uint32_t head;
+    size_t i;
+
+    assert_register(f, OK);
+    trigger_panic(f);
+    probe(f);
+    desc = read_descriptor(f);
+
+    target[0] = f->dev->bar.addr + f->dev->notify_cfg_offset;
+    target[1] = f->dev->bar.addr + f->dev->common_cfg_offset;
+    target[2] = SHM_ADDR;
+    for (i = 0; i < ARRAY_SIZE(target); i++) {
+        qtest_bufwrite(f->qts, out, &req, sizeof(req));
+        qvirtqueue_reset_pool(f->vq);
+        head = qvirtqueue_add(f->qts, f->vq, out, sizeof(req), false, true);
+        qvirtqueue_add(f->qts, f->vq, target[i],
+                       sizeof(struct virtio_fadump_resp) + desc->len, true,
+                       false);
+        kick(f, head);
+        settle(f);
+        probe(f);
+        assert_state(f, DUMP_AVAILABLE);
+        again = read_descriptor(f);
+        g_assert_cmpmem(again->data, again->len, desc->data, desc->len);
+        g_clear_pointer(&again, g_byte_array_unref);
+    }
+    stop(f);
+}
+
+/* ------------------------------------------------------------------ */
+/* Tests: trigger                                                     */
+
+static void test_trigger(const void *opaque)
+{
+    static const uint32_t unknown[] = {
+        0, 3, 0x100, 0x10000, 0x10001, 0x01000000, 0x80000001, UINT32_MAX,
+    };
+    const uint8_t one = 1, two = 2;
+    const uint16_t ones = cpu_to_le16(0x0101);
+    const uint64_t off = CONFIG_OFF(trigger);
+    Fadump *f = start_and_probe(opaque, "");
+    uint64_t all_ones = UINT64_MAX;
+    size_t i;
+
+    /* none of this is for a device that is IDLE */
+    trigger(f, VIRTIO_FADUMP_TRIGGER_PANIC);
+    trigger(f, VIRTIO_FADUMP_TRIGGER_DISARM);
+    settle(f);
+    g_assert_cmpint(f->resets, ==, 0);
+    assert_unharmed(f);
+
+    assert_register(f, OK);
+    for (i = 0; i < ARRAY_SIZE(unknown); i++) {
+        trigger(f, unknown[i]);
+        settle(f);
+        g_assert_cmpint(f->resets, ==, 0);
+        assert_state(f, REGISTERED);
+        g_assert_cmpint(CONFIG_L(f, trigger), ==, 0);
+    }
+
+    /* parts of a write: none adds up with another */
+    for (i = 1; i < 4; i++) {
+        write_config(f, off + i, &one, 1);
+        write_config(f, off + i, &two, 1);
+    }
+    write_config(f, off + 2, &ones, 2);
+    write_config(f, off, &ones, 2);
+    settle(f);
+    g_assert_cmpint(f->resets, ==, 0);
+    assert_state(f, REGISTERED);
+
+    /* all else is read-only */
+    for (i = 0; i < sizeof(struct virtio_fadump_config); i += 8) {
+        uint64_t before = qvirtio_config_readq(&f->dev->vdev, i);
+
+        write_config(f, i, &all_ones, sizeof(all_ones));
+        g_assert_cmphex(qvirtio_config_readq(&f->dev->vdev, i), ==, before);
+    }
+    settle(f);
+    g_assert_cmpint(f->resets, ==, 0);
+    assert_state(f, REGISTERED);
+
+    /* kdump takes over */
+    trigger(f, VIRTIO_FADUMP_TRIGGER_DISARM);
+    assert_state(f, IDLE);
+    guest_reset(f);
+    g_assert_cmpint(f->crashloaded, ==, 0);
+    probe(f);
+    check_released(f);
+    assert_unharmed(f);
+    stop(f);
+}
+
+/* ------------------------------------------------------------------ */
+/* Tests: capture                                                     */
+
+static void compare_held(Fadump *f, const GArray *pieces, const char *before)
+{
+    g_autofree char *path = g_build_filename(f->dir, "held", NULL);
+    g_autofree char *old = NULL;
+    gsize len;
+    guint i;
+
+    g_assert_true(g_file_get_contents(before, &old, &len, NULL));
+    for (i = 0; i < pieces->len; i++) {
+        const Piece *p = &g_array_index(pieces, Piece, i);
+        g_autofree char *held = NULL;
+        gsize held_len;
+
+        if (!p->boot || p->base + p->size > len) {
+            continue;
+        }
+        save_memory(f, SHM_ADDR + p->dest, p->size, path);
+        g_assert_true(g_file_get_contents(path, &held, &held_len, NULL));
+        g_assert_cmpint(held_len, ==, p->size);
+        g_assert_true(memcmp(held, old + p->base, held_len) == 0);
+    }
+    unlink(path);
+}
+
+/* The whole life of a dump, from a crash to the next. */
+static void test_capture(const void *opaque)
+{
+    static const uint8_t zero[4096];
+    static const struct virtio_fadump_region other[] = {
+        CPU_STATE, BOOT_MEM(0, B), PARAM(MiB, 8),
+    };
+    const Machine *m = opaque;
+    Fadump *f = start_and_probe(m, "");
+    const struct virtio_fadump_desc *h;
+    g_autofree char *before = g_build_filename(f->dir, "before", NULL);
+    g_autoptr(GByteArray) desc = NULL, again = NULL, second = NULL;
+    g_autoptr(GArray) pieces = NULL, more = NULL;
+    uint64_t preserved = 0, start_ns, duration_ns;
+    uint8_t param[PARAM_LEN], page[4096];
+    gint64 started;
+    bool high;
+    guint i;
+
+    fill_ram(f);
+    assert_register(f, OK);
+    /* refused, so what it names is not captured */
+    g_assert_cmpint(do_register(f, other, ARRAY_SIZE(other), NULL), ==,
+                    VIRTIO_FADUMP_S_EXISTS);
+    check_confinement(f, false);
+    g_assert_cmpint(srat_hotpluggable(f), ==, 0);
+    save_memory(f, 0, B, before);
+
+    start_ns = (uint64_t)g_get_real_time() * 1000;
+    started = g_get_monotonic_time();
+    trigger_panic(f);
+    duration_ns = (g_get_monotonic_time() - started) * 1000;
+    g_assert_cmpint(f->crashloaded, ==, 1);
+
+    /* firmware and bootloader have no driver */
+    check_confinement(f, true);
+    probe(f);
+    assert_state(f, DUMP_AVAILABLE);
+    g_assert_cmpint(CONFIG_L(f, nr_lost), ==, 0);
+    g_assert_cmpint(CONFIG_L(f, nr_boots), ==, 1);
+    desc = read_descriptor(f);
+    check_descriptor_copies(f, desc);
+    pieces = check_descriptor(f, desc, VIRTIO_FADUMP_CAUSE_PANIC);
+
+    h = (const void *)desc->data;
+    g_assert_cmpint(le64_to_cpu(h->time_ns), >=, start_ns);
+    g_assert_cmpint(le64_to_cpu(h->time_ns), <=, start_ns + duration_ns);
+    g_assert_cmpint(le64_to_cpu(h->capture_ns), >, 0);
+    g_assert_cmpint(le64_to_cpu(h->capture_ns), <, duration_ns);
+    for (i = 0, high = false; m->ram[i].size; i++) {
+        high |= m->ram[i].base >= 4 * GiB;
+    }
+    g_assert_cmpint(le32_to_cpu(h->flags), ==,
+                    high ? VIRTIO_FADUMP_DESC_F_ELF64 : 0);
+    check_notes(h, true);
+    make_param(param);
+    g_assert_cmpint(le64_to_cpu(h->param_off), <=, desc->len - PARAM_LEN);
+    g_assert_cmpmem(desc->data + le64_to_cpu(h->param_off),
+                    le64_to_cpu(h->param_size), param, PARAM_LEN);
+
+    compare_held(f, pieces, before);
+    check_ram(f, pieces);
+    for (i = 0; i < pieces->len; i++) {
+        const Piece *p = &g_array_index(pieces, Piece, i);
+
+        preserved += p->boot ? 0 : p->size;
+    }
+    g_assert_cmpint(srat_hotpluggable(f), ==, high || m->numa ? preserved : 0);
+
+    /* what the next boot writes to boot memory is not what the dump holds */
+    qtest_bufwrite(f->qts, VMCOREINFO_ADDR, zero, sizeof(zero));
+    compare_held(f, pieces, before);
+    /* nor can the guest write to the window */
+    qtest_bufwrite(f->qts, SHM_ADDR, zero, sizeof(zero));
+    qtest_writeq(f->qts, SHM_ADDR + CONFIG_Q(f, desc_size_max) + 16 * MiB,
+                 0x1122334455667788);
+    again = read_descriptor(f);
+    g_assert_cmpmem(again->data, again->len, desc->data, desc->len);
+    compare_held(f, pieces, before);
+    unlink(before);
+
+    assert_register(f, BUSY);
+    assert_request(f, UNREGISTER, NONE);
+    trigger(f, VIRTIO_FADUMP_TRIGGER_DISARM);
+    assert_state(f, DUMP_AVAILABLE);
+
+    /* firmware resets more than once a boot, and drivers come and go */
+    probe(f);
+    system_reset(f);
+    guest_reset(f);
+    check_confinement(f, true);
+    g_clear_pointer(&again, g_byte_array_unref);
+    again = read_fw_cfg(f, VIRTIO_FADUMP_FW_CFG_FILE);
+    g_assert_cmpmem(again->data, again->len, desc->data, desc->len);
+    probe(f);
+    assert_state(f, DUMP_AVAILABLE);
+    g_assert_cmpint(CONFIG_L(f, nr_lost), ==, 0);
+    g_assert_cmpint(CONFIG_L(f, nr_boots), ==, 2);
+
+    /* a second crash keeps the first dump */
+    trigger_panic(f);
+    g_assert_cmpint(f->crashloaded, ==, 1);
+    check_confinement(f, true);
+    probe(f);
+    assert_state(f, DUMP_AVAILABLE);
+    g_assert_cmpint(CONFIG_L(f, nr_lost), ==, 1);
+    g_clear_pointer(&again, g_byte_array_unref);
+    again = read_descriptor(f);
+    g_assert_cmpmem(again->data, again->len, desc->data, desc->len);
+    check_ram(f, pieces);
+
+    /* all memory is the guest's again, with what it had */
+    assert_request(f, RELEASE, OK);
+    check_released(f);
+    for (i = 0; i < pieces->len; i++) {
+        const Piece *p = &g_array_index(pieces, Piece, i);
+        uint64_t addr = p->base;
+
+        if (!p->boot && next_sample(f, &addr) && addr - p->base < p->size) {
+            make_pattern(page, addr);
+            qtest_bufread(f->qts, addr, param, sizeof(param));
+            g_assert_cmpmem(param, sizeof(param), page, sizeof(param));
+        }
+    }
+    assert_unharmed(f);
+
+    /* and the next crash is captured as the first was */
+    fill_ram(f);
+    assert_register(f, OK);
+    guest_reset(f);
+    check_confinement(f, true);
+    probe(f);
+    assert_state(f, DUMP_AVAILABLE);
+    second = read_descriptor(f);
+    more = check_descriptor(f, second, VIRTIO_FADUMP_CAUSE_GUEST_RESET);
+    check_ram(f, more);
+    g_assert_cmpint(memcmp(h->dump_id, ((const struct virtio_fadump_desc *)
+                                        second->data)->dump_id, 16), !=, 0);
+    assert_request(f, RELEASE, OK);
+    system_reset(f);
+    probe(f);
+    check_released(f);
+    g_assert_cmpint(srat_hotpluggable(f), ==, 0);
+    assert_unharmed(f);
+    stop(f);
+}
+
+/* Shadow RAM is RAM where firmware has turned it on, VGA memory never. */
+static void test_shadow_ram(const void *opaque)
+{
+    const Machine *m = opaque;
+    const bool q35 = g_str_has_prefix(m->name, "q35");
+    Fadump *f = start_and_probe(m, " -device VGA");
+    g_autoptr(GByteArray) desc = NULL;
+    const struct virtio_fadump_range *r;
+    const struct virtio_fadump_desc *h;
+    QPCIDevice *host;
+    uint64_t got;
+
+    /* [0xe0000, 0xe8000): read and write go to RAM */
+    host = qpci_device_find(f->qs->pcibus, 0);
+    g_assert_nonnull(host);
+    qpci_config_writeb(host, q35 ? 0x95 : 0x5e, 0x33);
+    g_free(host);
+    qtest_writeq(f->qts, 0xe1000, 0x0123456789abcdef);
+    g_assert_cmphex(qtest_readq(f->qts, 0xe1000), ==, 0x0123456789abcdef);
+
+    assert_register(f, OK);
+    trigger_panic(f);
+    probe(f);
+    desc = read_descriptor(f);
+    h = (const void *)desc->data;
+    r = (const void *)(desc->data + le64_to_cpu(h->ranges_off));
+    g_assert_cmphex(le64_to_cpu(r[0].addr), ==, 0);
+    g_assert_cmphex(le64_to_cpu(r[0].len), ==, VGA_START);
+    g_assert_cmphex(le64_to_cpu(r[1].addr), ==, 0xe0000);
+    g_assert_cmphex(le64_to_cpu(r[1].len), ==, 0x8000);
+    g_assert_cmphex(le64_to_cpu(r[2].addr), ==, ROM_END);
+    got = qtest_readq(f->qts, SHM_ADDR + le64_to_cpu(r[1].dest) + 0x1000);
+    g_assert_cmphex(got, ==, 0x0123456789abcdef);
+    stop(f);
+}
+
+/* The notes that the guest names may be anything by the time of the crash. */
+static void test_notes(const void *opaque)
+{
+    const size_t max = VIRTIO_FADUMP_VMCOREINFO_MAX;
+    const uint64_t addr = 32 * MiB;
+    const struct virtio_fadump_region large[] = {
+        CPU_STATE, BOOT_MEM(0, B), VMCOREINFO(addr, max),
+        PARAM(addr + max, VIRTIO_FADUMP_PARAM_MAX),
+    };
+    const struct virtio_fadump_region few[] = { CPU_STATE, BOOT_MEM(0, B) };
+    static const uint32_t bad[][2] = {
+        { 0, 0 }, { 0, 16 }, { UINT32_MAX, UINT32_MAX }, { 11, UINT32_MAX },
+        { UINT32_MAX, 11 }, { 11, 64 * KiB - 12 - 12 + 1 },
+        { 0xfffffffd, 0xfffffffd },
+    };
+    Fadump *f = start_and_probe(opaque, "");
+    g_autofree uint8_t *buf = g_malloc(max);
+    const struct virtio_fadump_desc *h;
+    g_autoptr(GByteArray) desc = NULL;
+    size_t i;
+
+    for (i = 0; i < ARRAY_SIZE(bad) + 2; i++) {
+        const bool whole = i == ARRAY_SIZE(bad), none = i > ARRAY_SIZE(bad);
+        const uint8_t *end;
+
+        memset(buf, 0x5a, max);
+        stl_le_p(buf, whole || none ? 11 : bad[i][0]);
+        stl_le_p(buf + 4, whole || none ? max - 12 - 12 : bad[i][1]);
+        qtest_bufwrite(f->qts, addr, buf, max);
+        qtest_memset(f->qts, addr + max, 0x77, VIRTIO_FADUMP_PARAM_MAX);
+
+        g_assert_cmpint(do_register(f, none ? few : large,
+                                    none ? 2 : ARRAY_SIZE(large), NULL), ==,
+                        VIRTIO_FADUMP_S_OK);
+        trigger_panic(f);
+        probe(f);
+        assert_state(f, DUMP_AVAILABLE);
+        desc = read_descriptor(f);
+        h = (const void *)desc->data;
+        g_array_unref(check_descriptor(f, desc, VIRTIO_FADUMP_CAUSE_PANIC));
+        if (whole) {
+            end = desc->data + le64_to_cpu(h->notes_off) +
+                  le64_to_cpu(h->notes_size);
+            g_assert_cmpmem(end - max, max, buf, max);
+        } else {
+            check_notes(h, false);
+        }
+        g_assert_cmpint(le64_to_cpu(h->param_size), ==,
+                        none ? 0 : VIRTIO_FADUMP_PARAM_MAX);
+        if (!none) {
+            memset(buf, 0x77, VIRTIO_FADUMP_PARAM_MAX);
+            g_assert_cmpmem(desc->data + le64_to_cpu(h->param_off),
+                            VIRTIO_FADUMP_PARAM_MAX, buf,
+                            VIRTIO_FADUMP_PARAM_MAX);
+        }
+        g_clear_pointer(&desc, g_byte_array_unref);
+        assert_request(f, RELEASE, OK);
+        system_reset(f);
+        probe(f);
+    }
+    stop(f);
+}
+
+static void test_host_reset(const void *opaque)
+{
+    Fadump *f = start_and_probe(opaque, "");
+    g_autoptr(GByteArray) desc = NULL;
+
+    /* the operator's own reset is no crash */
+    assert_register(f, OK);
+    system_reset(f);
+    probe(f);
+    check_released(f);
+    /* and an orderly one by the guest neither */
+    assert_register(f, OK);
+    assert_request(f, UNREGISTER, OK);
+    guest_reset(f);
+    probe(f);
+    check_released(f);
+    stop(f);
+
+    f = start_and_probe(opaque, ",capture-host-reset=on");
+    /* nothing is registered */
+    system_reset(f);
+    probe(f);
+    check_released(f);
+    assert_register(f, OK);
+    system_reset(f);
+    check_confinement(f, true);
+    probe(f);
+    assert_state(f, DUMP_AVAILABLE);
+    desc = read_descriptor(f);
+    g_array_unref(check_descriptor(f, desc, VIRTIO_FADUMP_CAUSE_HOST_RESET));
+    g_assert_cmpint(f->crashloaded, ==, 0);
+    stop(f);
+}
+
+static void test_max_boots(const void *opaque)
+{
+    Fadump *f = start_and_probe(opaque, ",max-boots=2");
+    int i;
+
+    assert_register(f, OK);
+    trigger_panic(f);
+    /* resets are no boots, whoever asks for them */
+    for (i = 0; i < 4; i++) {
+        system_reset(f);
+        guest_reset(f);
+    }
+    check_confinement(f, true);
+    for (i = 1; i <= 2; i++) {
+        probe(f);
+        assert_state(f, DUMP_AVAILABLE);
+        g_assert_cmpint(CONFIG_L(f, nr_boots), ==, i);
+        check_confinement(f, true);
+        /* a driver that is loaded twice makes no second boot */
+        probe(f);
+        g_assert_cmpint(CONFIG_L(f, nr_boots), ==, i);
+        assert_state(f, DUMP_AVAILABLE);
+        system_reset(f);
+    }
+    /* never stuck: the guest has its memory back */
+    check_confinement(f, false);
+    probe(f);
+    check_released(f);
+    assert_unharmed(f);
+    stop(f);
+}
+
+/* ------------------------------------------------------------------ */
+/* Tests: migration                                                   */
+
+static char *migration_status(QTestState *qts)
+{
+    QDict *rsp = qtest_qmp_assert_success_ref(qts,
+                                              "{ 'execute': 'query-migrate' }");
+    char *status = g_strdup(qdict_get_try_str(rsp, "status") ?: "none");
+
+    qobject_unref(rsp);
+    return status;
+}
+
+static void wait_migration(Fadump *f, const char *goal)
+{
+    gint64 end = g_get_monotonic_time() + 4 * TIMEOUT_US;
+
+    for (;;) {
+        g_autofree char *status = migration_status(f->qts);
+
+        if (g_str_equal(status, goal)) {
+            return;
+        }
+        if (g_str_equal(status, "failed") || g_str_equal(status, "completed") ||
+            g_get_monotonic_time() > end) {
+            g_test_message("migration: %s, expected %s", status, goal);
+            g_test_fail();
+            return;
+        }
+        g_usleep(10000);
+    }
+}
+
+static void save_to(Fadump *f, const char *path)
+{
+    g_autofree char *uri = g_strdup_printf("file:%s", path);
+
+    qtest_qmp_assert_success(f->qts, "{ 'execute': 'migrate', 'arguments': "
+                             "{ 'uri': %s } }", uri);
+    wait_migration(f, "completed");
+}
+
+/* Load @path into a machine like that of @old, and find its device as it is. */
+static Fadump *load_from(const Machine *m, const char *path, const Fadump *old,
+                         const char *goal)
+{
+    g_autofree char *uri = g_strdup_printf("file:%s", path);
+    Fadump *f = start(m, " -incoming defer");
+
+    qtest_qmp_assert_success(f->qts, "{ 'execute': 'migrate-incoming', "
+                             "'arguments': { 'uri': %s, "
+                             "'exit-on-error': false } }", uri);
+    wait_migration(f, goal);
+    if (g_str_equal(goal, "completed")) {
+        find_device(f);
+        f->dev->bar = old->dev->bar;
+        f->dev->vdev.features = old->dev->vdev.features;
+        f->dev->vdev.features_negotiated = true;
+        f->shm_size = old->shm_size;
+    }
+    return f;
+}
+
+static void test_migrate_registered(const void *opaque)
+{
+    Fadump *src = start_and_probe(opaque, ""), *dst;
+    g_autofree char *path = g_build_filename(src->dir, "stream", NULL);
+    g_autoptr(GByteArray) desc = NULL;
+    g_autoptr(GArray) pieces = NULL;
+    const struct virtio_fadump_desc *h;
+
+    fill_ram(src);
+    assert_register(src, OK);
+    save_to(src, path);
+    dst = load_from(opaque, path, src, "completed");
+    unlink(path);
+    stop(src);
+
+    assert_state(dst, REGISTERED);
+    check_confinement(dst, false);
+    trigger_panic(dst);
+    check_confinement(dst, true);
+    probe(dst);
+    assert_state(dst, DUMP_AVAILABLE);
+    desc = read_descriptor(dst);
+    h = (const void *)desc->data;
+    pieces = check_descriptor(dst, desc, VIRTIO_FADUMP_CAUSE_PANIC);
+    /* what was registered has come along */
+    check_notes(h, true);
+    g_assert_cmpint(le64_to_cpu(h->param_size), ==, PARAM_LEN);
+    check_ram(dst, pieces);
+    stop(dst);
+}
+
+static void test_migrate_held(const void *opaque)
+{
+    Fadump *src = start_and_probe(opaque, ",max-boots=2"), *dst;
+    g_autofree char *path = g_build_filename(src->dir, "stream", NULL);
+    g_autoptr(GByteArray) desc = NULL, again = NULL;
+    g_autoptr(GArray) pieces = NULL;
+
+    fill_ram(src);
+    assert_register(src, OK);
+    trigger_panic(src);
+    probe(src);
+    trigger_panic(src);
+    probe(src);
+    g_assert_cmpint(CONFIG_L(src, nr_boots), ==, 2);
+    g_assert_cmpint(CONFIG_L(src, nr_lost), ==, 1);
+    desc = read_descriptor(src);
+    save_to(src, path);
+    dst = load_from(opaque, path, src, "completed");
+    unlink(path);
+    stop(src);
+
+    assert_state(dst, DUMP_AVAILABLE);
+    g_assert_cmpint(CONFIG_L(dst, nr_boots), ==, 2);
+    g_assert_cmpint(CONFIG_L(dst, nr_lost), ==, 1);
+    g_assert_cmpint(CONFIG_Q(dst, desc_size), ==, desc->len);
+    check_confinement(dst, true);
+    pieces = check_descriptor(dst, desc, VIRTIO_FADUMP_CAUSE_PANIC);
+    check_ram(dst, pieces);
+
+    probe(dst);
+    /* the same boot, so it is not counted again */
+    g_assert_cmpint(CONFIG_L(dst, nr_boots), ==, 2);
+    again = read_descriptor(dst);
+    g_assert_cmpmem(again->data, again->len, desc->data, desc->len);
+    check_descriptor_copies(dst, desc);
+    assert_request(dst, RELEASE, OK);
+    check_released(dst);
+    system_reset(dst);
+    check_confinement(dst, false);
+    stop(dst);
+}
+
+/* A dump that is released while it is on its way does not arrive. */
+static void test_migrate_release(const void *opaque)
+{
+    Fadump *src = start_and_probe(opaque, ""), *dst;
+    g_autofree char *path = g_build_filename(src->dir, "stream", NULL);
+    g_autofree char *uri = g_strdup_printf("file:%s", path);
+
+    fill_ram(src);
+    assert_register(src, OK);
+    trigger_panic(src);
+    probe(src);
+
+    qtest_qmp_assert_success(src->qts, "{ 'execute': "
+        "'migrate-set-capabilities', 'arguments': { 'capabilities': [ "
+        "{ 'capability': 'pause-before-switchover', 'state': true } ] } }");
+    qtest_qmp_assert_success(src->qts, "{ 'execute': 'migrate', 'arguments': "
+                             "{ 'uri': %s } }", uri);
+    wait_migration(src, "pre-switchover");
+    assert_request(src, RELEASE, OK);
+    qtest_qmp_assert_success(src->qts, "{ 'execute': 'migrate-continue', "
+                             "'arguments': { 'state': 'pre-switchover' } }");
+    wait_migration(src, "completed");
+    dst = load_from(opaque, path, src, "completed");
+    unlink(path);
+    stop(src);
+
+    probe(dst);
+    check_released(dst);
+    assert_unharmed(dst);
+    stop(dst);
+}
+
+static uint8_t *find_bytes(char *buf, gsize len, const void *what, gsize size)
+{
+    uint8_t *found = NULL;
+    char *p = buf;
+
+    while ((p = memmem(p, buf + len - p, what, size))) {
+        /* there must be one, or the wrong one is broken */
+        g_assert_null(found);
+        found = (uint8_t *)p++;
+    }
+    g_assert_nonnull(found);
+    return found;
+}
+
+/* What a stream can say of the device, in the order that it has there. */
+typedef struct QEMU_PACKED Stream {
+    uint64_t boot_top;
+    uint32_t state;
+    uint64_t vmcoreinfo, vmcoreinfo_size;
+    uint64_t param, param_size;
+    uint64_t desc_size;
+} Stream;
+
+/* Each destination must refuse the stream, and live. */
+static void assert_refused(const Machine *m, const Fadump *src,
+                           const char *path, const char *buf, gsize len)
+{
+    Fadump *dst;
+
+    g_assert_true(g_file_set_contents(path, buf, len, NULL));
+    dst = load_from(m, path, src, "failed");
+    settle(dst);
+    g_assert_cmpint(dst->resets, ==, 0);
+    stop(dst);
+}
+
+static void seal(struct virtio_fadump_desc *h, uint64_t size)
+{
+    h->checksum = 0;
+    h->checksum = cpu_to_le32(crc32(0, (const uint8_t *)h, size));
+}
+
+static void test_migrate_hostile(const void *opaque)
+{
+    const Machine *m = opaque;
+    Fadump *src = start_and_probe(m, ""), *dst;
+    g_autofree char *path = g_build_filename(src->dir, "stream", NULL);
+    g_autofree char *buf = NULL, *registered = NULL;
+    g_autoptr(GByteArray) desc = NULL;
+    struct virtio_fadump_desc *h, good;
+    struct virtio_fadump_range *r, good_range;
+    Stream *s, old, want;
+    gsize len, registered_len;
+
+    assert_register(src, OK);
+    save_to(src, path);
+    g_assert_true(g_file_get_contents(path, &registered, &registered_len,
+                                      NULL));
+    want = (Stream) {
+        cpu_to_be64(B), cpu_to_be32(VIRTIO_FADUMP_STATE_REGISTERED),
+        cpu_to_be64(VMCOREINFO_ADDR), cpu_to_be64(4096),
+        cpu_to_be64(PARAM_ADDR), cpu_to_be64(PARAM_LEN), 0
+    };
+    s = (Stream *)find_bytes(registered, registered_len, &want, sizeof(want));
+    old = *s;
+
+#define assert_field_refused(field, value) do { \
+        s->field = value; \
+        assert_refused(m, src, path, registered, registered_len); \
+        *s = old; \
+    } while (0)
+    assert_field_refused(boot_top, cpu_to_be64(2 * B));
+    assert_field_refused(state, cpu_to_be32(3));
+    assert_field_refused(state, cpu_to_be32(UINT32_MAX));
+    assert_field_refused(vmcoreinfo, cpu_to_be64(UINT64_MAX));
+    assert_field_refused(vmcoreinfo, cpu_to_be64(1 * GiB));
+    assert_field_refused(vmcoreinfo_size, cpu_to_be64(256 * MiB));
+    assert_field_refused(param_size, cpu_to_be64(UINT64_MAX));
+    assert_field_refused(param, cpu_to_be64(3 * GiB));
+    assert_field_refused(desc_size, cpu_to_be64(4096));
+    /* says that a dump is held, and there is none */
+    assert_field_refused(state,
+                         cpu_to_be32(VIRTIO_FADUMP_STATE_DUMP_AVAILABLE));
+    s->desc_size = cpu_to_be64(4096);
+    assert_field_refused(state,
+                         cpu_to_be32(VIRTIO_FADUMP_STATE_DUMP_AVAILABLE));
+
+    /* as it was, the stream is good: all above failed for what was changed */
+    g_assert_true(g_file_set_contents(path, registered, registered_len, NULL));
+    dst = load_from(m, path, src, "completed");
+    assert_state(dst, REGISTERED);
+    stop(dst);
+    stop(src);
+
+    src = start_and_probe(m, "");
+    g_free(path);
+    path = g_build_filename(src->dir, "stream", NULL);
+    assert_register(src, OK);
+    trigger_panic(src);
+    probe(src);
+    desc = read_descriptor(src);
+    save_to(src, path);
+    g_assert_true(g_file_get_contents(path, &buf, &len, NULL));
+    h = (struct virtio_fadump_desc *)find_bytes(buf, len, desc->data,
+                                                desc->len);
+    r = (void *)((uint8_t *)h + le64_to_cpu(h->ranges_off));
+    good = *h;
+    good_range = *r;
+
+    h->cause = ~h->cause;
+    assert_refused(m, src, path, buf, len);
+    *h = good;
+
+#define assert_desc_refused(field, value) do { \
+        (field) = (value); \
+        seal(h, desc->len); \
+        assert_refused(m, src, path, buf, len); \
+        *h = good; \
+        *r = good_range; \
+    } while (0)
+    assert_desc_refused(h->magic[0], 'X');
+    assert_desc_refused(h->version, cpu_to_le32(VIRTIO_FADUMP_VERSION + 1));
+    assert_desc_refused(h->total_size, cpu_to_le64(UINT64_MAX));
+    assert_desc_refused(h->hdr_size, cpu_to_le32(UINT32_MAX));
+    assert_desc_refused(h->nr_ranges, cpu_to_le32(UINT32_MAX));
+    assert_desc_refused(h->ranges_off, cpu_to_le64(UINT64_MAX - 7));
+    assert_desc_refused(h->range_size, cpu_to_le32(8));
+    assert_desc_refused(h->nr_vcpus, cpu_to_le32(UINT32_MAX));
+    assert_desc_refused(h->notes_size, cpu_to_le64(UINT64_MAX));
+    assert_desc_refused(h->param_off, cpu_to_le64(desc->len));
+    assert_desc_refused(r->dest, cpu_to_le64(src->shm_size - 4096));
+    assert_desc_refused(r->dest, cpu_to_le64(UINT64_MAX - 4095));
+    assert_desc_refused(r->len, cpu_to_le64(UINT64_MAX));
+    assert_desc_refused(r->addr, cpu_to_le64(512 * MiB));
+    assert_desc_refused(r->held, cpu_to_le64(UINT64_MAX));
+
+    want = (Stream) {
+        cpu_to_be64(B), cpu_to_be32(VIRTIO_FADUMP_STATE_DUMP_AVAILABLE),
+        0, 0, 0, 0, cpu_to_be64(desc->len)
+    };
+    s = (Stream *)find_bytes(buf, len, &want, sizeof(want));
+    s->desc_size = cpu_to_be64(UINT64_MAX);
+    assert_refused(m, src, path, buf, len);
+    s->desc_size = cpu_to_be64(desc->len - 8);
+    assert_refused(m, src, path, buf, len);
+    s->desc_size = 0;
+    assert_refused(m, src, path, buf, len);
+    *s = want;
+
+    g_assert_true(g_file_set_contents(path, buf, len, NULL));
+    dst = load_from(m, path, src, "completed");
+    assert_state(dst, DUMP_AVAILABLE);
+    stop(dst);
+    unlink(path);
+    stop(src);
+}
+
+/* ------------------------------------------------------------------ */
+/* Tests: properties                                                  */
+
+typedef struct BootMem {
+    const char *opts;
+    uint64_t expected;
+} BootMem;
+
+static void test_boot_mem(void)
+{
+    static const BootMem cases[] = {
+        /* the default: 512 MiB, 5 % where that is more, all where it is less */
+        { "-M q35 -m 1G -device fadump-dev", 512 * MiB },
+        { "-M q35 -m 12G -device fadump-dev", 640 * MiB },
+        { "-M q35 -m 256M -device fadump-dev", 256 * MiB },
+        /* whole memory blocks */
+        { "-M pc -m 1G -device fadump-dev,boot-mem=129M", 256 * MiB },
+        { "-M pc -m 1G -device fadump-dev,boot-mem=134217728", 128 * MiB },
+        { "-M pc -m 1G -device fadump-dev,boot-mem=1G", 1 * GiB },
+        { "-M pc -m 64M -device fadump-dev,boot-mem=64M", 64 * MiB },
+        /* below this address, with the hole under 4 GiB in it */
+        { "-M q35 -m 6G -device fadump-dev,boot-mem=3G", 5 * GiB },
+    };
+    size_t i;
+
+    for (i = 0; i < ARRAY_SIZE(cases); i++) {
+        const Machine m = { cases[i].opts, cases[i].opts };
+        Fadump *f = start_and_probe(&m, "");
+        const struct virtio_fadump_region regions[] = {
+            CPU_STATE, BOOT_MEM(0, 16 * MiB),
+            BOOT_MEM(16 * MiB, cases[i].expected - 16 * MiB),
+        };
+
+        g_test_message("%s", cases[i].opts);
+        g_assert_cmphex(CONFIG_Q(f, boot_mem_size), ==, cases[i].expected);
+        g_assert_cmpint(do_register(f, regions, ARRAY_SIZE(regions), NULL), ==,
+                        VIRTIO_FADUMP_S_OK);
+        stop(f);
+    }
+}
+
+typedef struct Refusal {
+    const char *opts;
+    const char *message;
+} Refusal;
+
+/* Each must end QEMU at once, in good order, and with this message. */
+static void test_refused(void)
+{
+    static const Refusal cases[] = {
+        { "-M pc -m 1G -device fadump-dev,boot-mem=2G",
+          "boot-mem=2048 MiB is more than the guest's 1024 MiB" },
+        { "-M q35 -m 1G -device fadump-dev,boot-mem=4M",
+          "too small to boot in; use at least 128M" },
+        { "-M q35 -m 1G -device fadump-dev,boot-mem=18446744073709551615",
+          "is more than the guest's 1024 MiB" },
+        { "-M q35 -m 1G -device fadump-dev,boot-mem=-1", "boot-mem" },
+        { "-M q35 -m 1G -device fadump-dev,max-boots=0", "max-boots" },
+        { "-M q35 -m 1G -device fadump-dev -device fadump-dev",
+          "at most one fadump-dev" },
+        { "-M q35,i8042=off -m 1G,slots=1,maxmem=2G -device fadump-dev",
+          "drop maxmem= and slots=" },
+        { "-M microvm,pcie=on -m 1G -device fadump-dev",
+          "machine type microvm cannot confine a boot to boot memory; use pc "
+          "or q35" },
+        { "-M microvm -m 1G -device virtio-fadump-device",
+          "machine type microvm cannot confine a boot" },
+        { "-M none -device fadump-dev", "No 'PCI' bus found" },
+    };
+    const char *qemu = g_getenv("QTEST_QEMU_BINARY");
+    size_t i;
+
+    for (i = 0; i < ARRAY_SIZE(cases); i++) {
+        /* where the device is not refused, this one ends QEMU all the same */
+        g_autofree char *cmd = g_strdup_printf("%s -S -nodefaults -display none"
+                                               " -accel qtest %s -device "
+                                               "no-such-device", qemu,
+                                               cases[i].opts);
+        g_autofree char *err = NULL;
+        int status;
+
+        g_test_message("%s", cases[i].opts);
+        g_assert_true(g_spawn_command_line_sync(cmd, NULL, &err, &status,
+                                                NULL));
+        g_assert_true(WIFEXITED(status));
+        g_assert_cmpint(WEXITSTATUS(status), ==, 1);
+        if (!strstr(err, cases[i].message)) {
+            g_test_message("expected '%s', got: %s", cases[i].message, err);
+            g_test_fail();
+        }
+    }
+}
+
+static void test_introspect(void)
+{
+    QTestState *qts = qtest_init("-M q35 -m 1G -nodefaults");
+    QDict *error, *info;
+
+    error = qtest_qmp_assert_failure_ref(qts, "{ 'execute': 'device_add', "
+                                         "'arguments': { 'driver': "
+                                         "'fadump-dev' } }");
+    g_assert_nonnull(strstr(qdict_get_str(error, "desc"), "hotplug"));
+    qobject_unref(error);
+    qtest_qmp_assert_success(qts, "{ 'execute': 'device-list-properties', "
+                             "'arguments': { 'typename': 'fadump-dev' } }");
+    qtest_quit(qts);
+
+    qts = qtest_init("-M q35 -m 1G -nodefaults -device fadump-dev,id=f");
+    info = qtest_qmp_assert_success_ref(qts, "{ 'execute': "
+        "'x-query-virtio-status', 'arguments': { 'path': "
+        "'/machine/peripheral/f/virtio-backend' } }");
+    g_assert_cmpstr(qdict_get_str(info, "name"), ==, "virtio-fadump");
+    qobject_unref(info);
+    qtest_quit(qts);
+}
+
+static void add(const char *name, const Machine *m,
+                void (*fn)(const void *opaque))
+{
+    g_autofree char *path = g_strdup_printf("fadump/%s/%s", name, m->name);
+
+    qtest_add_data_func(path, m, fn);
+}
+
+int main(int argc, char **argv)
+{
+    size_t i;
+
+    g_test_init(&argc, &argv, NULL);
+
+    add("state", PC_1G, test_state);
+    add("state", Q35_1G, test_state);
+    add("header", PC_1G, test_header);
+    add("bad-regions", PC_1G, test_bad_regions);
+    add("bad-regions", Q35_1G, test_bad_regions);
+    add("good-regions", PC_1G, test_good_regions);
+    add("hole", Q35_3G, test_hole);
+    add("features", Q35_1G, test_features);
+    add("queue", PC_1G, test_queue);
+    add("queue", Q35_1G, test_queue);
+    add("queue-to-device", Q35_1G, test_queue_to_device);
+    add("trigger", PC_1G, test_trigger);
+    add("trigger", Q35_1G, test_trigger);
+    for (i = 0; i < ARRAY_SIZE(machines); i++) {
+        add("capture", &machines[i], test_capture);
+    }
+    add("shadow-ram", PC_1G, test_shadow_ram);
+    add("shadow-ram", Q35_1G, test_shadow_ram);
+    add("notes", Q35_1G, test_notes);
+    add("host-reset", PC_1G, test_host_reset);
+    add("host-reset", Q35_1G, test_host_reset);
+    add("max-boots", PC_1G, test_max_boots);
+    add("max-boots", Q35_1G, test_max_boots);
+    add("migrate-registered", Q35_1G, test_migrate_registered);
+    add("migrate-held", PC_6G, test_migrate_held);
+    add("migrate-held", Q35_1G, test_migrate_held);
+    add("migrate-release", Q35_1G, test_migrate_release);
+    add("migrate-hostile", Q35_1G, test_migrate_hostile);
+    qtest_add_func("fadump/boot-mem", test_boot_mem);
+    qtest_add_func("fadump/refused", test_refused);
+    qtest_add_func("fadump/introspect", test_introspect);
+
+    return g_test_run();
+}

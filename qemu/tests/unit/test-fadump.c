@@ -1,0 +1,353 @@
+/*
+ * Unit tests of firmware-assisted dump: range arithmetic, descriptor
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include <zlib.h>
+#include "qemu/bswap.h"
+#include "qemu/units.h"
+#include "qapi/error.h"
+#include "elf.h"
+#include "hw/misc/fadump-desc.h"
+#include "hw/misc/fadump-range.h"
+
+#define BLOCK (128 * MiB)
+#define LOW_LIMIT (2 * GiB)
+
+static GArray *ranges_of(const FadumpRange *r, size_t n)
+{
+    GArray *a = g_array_new(false, false, sizeof(*r));
+
+    g_array_append_vals(a, r, n);
+    return a;
+}
+
+#define RANGES(...) \
+    ranges_of((FadumpRange[]) { __VA_ARGS__ }, \
+              ARRAY_SIZE(((FadumpRange[]) { __VA_ARGS__ })))
+
+static void assert_ranges(const GArray *got, const FadumpRange *want, size_t n)
+{
+    size_t i;
+
+    g_assert_cmpuint(got->len, ==, n);
+    for (i = 0; i < n; i++) {
+        g_assert_cmphex(g_array_index(got, FadumpRange, i).base, ==,
+                        want[i].base);
+        g_assert_cmphex(g_array_index(got, FadumpRange, i).size, ==,
+                        want[i].size);
+    }
+}
+
+#define ASSERT_RANGES(got, ...) \
+    assert_ranges(got, (FadumpRange[]) { __VA_ARGS__ }, \
+                  ARRAY_SIZE(((FadumpRange[]) { __VA_ARGS__ })))
+
+static void test_range_valid(void)
+{
+    FadumpRange r = { 0, 0 };
+
+    g_assert_false(fadump_range_valid(&r));
+    r = (FadumpRange) { 0, 1 };
+    g_assert_true(fadump_range_valid(&r));
+    r = (FadumpRange) { UINT64_MAX, 1 };
+    g_assert_false(fadump_range_valid(&r));
+    r = (FadumpRange) { UINT64_MAX - 1, 1 };
+    g_assert_true(fadump_range_valid(&r));
+    r = (FadumpRange) { 4096, UINT64_MAX - 4095 };
+    g_assert_false(fadump_range_valid(&r));
+}
+
+static void test_normalize(void)
+{
+    g_autoptr(GArray) a = RANGES({ 8, 8 }, { 0, 8 }, { 32, 8 });
+    g_autoptr(GArray) overlap = RANGES({ 8, 8 }, { 0, 9 });
+    g_autoptr(GArray) wrap = RANGES({ 8, 8 }, { UINT64_MAX - 1, 4 });
+    g_autoptr(GArray) empty = RANGES({ 8, 0 });
+
+    g_assert_true(fadump_ranges_normalize(a));
+    ASSERT_RANGES(a, { 0, 16 }, { 32, 8 });
+    g_assert_cmpuint(fadump_ranges_size(a), ==, 24);
+    g_assert_false(fadump_ranges_normalize(overlap));
+    g_assert_false(fadump_ranges_normalize(wrap));
+    g_assert_false(fadump_ranges_normalize(empty));
+}
+
+static void test_contain(void)
+{
+    g_autoptr(GArray) map = RANGES({ 0, 4096 }, { 8192, 4096 });
+    const struct {
+        FadumpRange r;
+        bool in;
+    } cases[] = {
+        { { 0, 4096 }, true },
+        { { 0, 4097 }, false },
+        { { 4095, 1 }, true },
+        { { 4095, 2 }, false },
+        { { 4096, 1 }, false },
+        { { 8192, 4096 }, true },
+        { { 8191, 2 }, false },
+        { { 0, 0 }, false },
+        { { 8192, UINT64_MAX }, false },
+        { { UINT64_MAX, 1 }, false },
+    };
+    size_t i;
+
+    for (i = 0; i < ARRAY_SIZE(cases); i++) {
+        g_test_message("case %zu", i);
+        g_assert_true(fadump_ranges_contain(map, &cases[i].r) == cases[i].in);
+    }
+}
+
+static void assert_piece(const GArray *pieces, guint i, uint64_t base,
+                         uint64_t size, bool boot)
+{
+    const FadumpPiece *p = &g_array_index(pieces, FadumpPiece, i);
+
+    g_assert_cmphex(p->base, ==, base);
+    g_assert_cmphex(p->size, ==, size);
+    g_assert_true(p->boot == boot);
+}
+
+static void test_split(void)
+{
+    g_autoptr(GArray) map = RANGES({ 0, 0xa0000 }, { 0x100000, 0x700000 },
+                                   { 4 * GiB, GiB });
+    g_autoptr(GArray) boot = RANGES({ 0, 0x400000 }, { 0x600000, 0x100000 });
+    g_autoptr(GArray) none = g_array_new(false, false, sizeof(FadumpRange));
+    g_autoptr(GArray) pieces = fadump_ranges_split(map, boot);
+    g_autoptr(GArray) whole = fadump_ranges_split(map, map);
+    g_autoptr(GArray) rest = fadump_ranges_split(map, none);
+
+    g_assert_cmpuint(pieces->len, ==, 6);
+    assert_piece(pieces, 0, 0, 0xa0000, true);
+    assert_piece(pieces, 1, 0x100000, 0x300000, true);
+    assert_piece(pieces, 2, 0x400000, 0x200000, false);
+    assert_piece(pieces, 3, 0x600000, 0x100000, true);
+    assert_piece(pieces, 4, 0x700000, 0x100000, false);
+    assert_piece(pieces, 5, 4 * GiB, GiB, false);
+
+    g_assert_cmpuint(whole->len, ==, 3);
+    assert_piece(whole, 2, 4 * GiB, GiB, true);
+    g_assert_cmpuint(rest->len, ==, 3);
+    assert_piece(rest, 0, 0, 0xa0000, false);
+}
+
+/* Each case is a machine that has been seen to go wrong without its rule. */
+static void test_boot_ranges(void)
+{
+    g_autoptr(GArray) m2g = RANGES({ 0, 2 * GiB });
+    g_autoptr(GArray) pc3g = RANGES({ 0, 3 * GiB });
+    g_autoptr(GArray) q6g = RANGES({ 0, 2 * GiB }, { 4 * GiB, 4 * GiB });
+    g_autoptr(GArray) odd = RANGES({ 0, 2500 * MiB });
+    g_autoptr(GArray) odd_low = RANGES({ 0, 1000 * MiB });
+    g_autoptr(GArray) high = RANGES({ 0, 2 * GiB }, { 4 * GiB, 100 * MiB });
+    g_autoptr(GArray) small = RANGES({ 0, 256 * MiB });
+    g_autoptr(GArray) b = NULL;
+
+    b = fadump_boot_ranges(m2g, 512 * MiB, BLOCK, LOW_LIMIT);
+    ASSERT_RANGES(b, { 0, 512 * MiB });
+    g_array_unref(b);
+
+    /* low RAM that ends above 2 GiB keeps its last block */
+    b = fadump_boot_ranges(pc3g, 512 * MiB, BLOCK, LOW_LIMIT);
+    ASSERT_RANGES(b, { 0, 512 * MiB }, { 3 * GiB - BLOCK, BLOCK });
+    g_array_unref(b);
+    b = fadump_boot_ranges(pc3g, 512 * MiB, BLOCK, 0);
+    ASSERT_RANGES(b, { 0, 512 * MiB });
+    g_array_unref(b);
+
+    b = fadump_boot_ranges(q6g, 512 * MiB, BLOCK, LOW_LIMIT);
+    ASSERT_RANGES(b, { 0, 512 * MiB });
+    g_array_unref(b);
+
+    /* boot memory that goes on above 4 GiB */
+    b = fadump_boot_ranges(q6g, 3 * GiB, BLOCK, LOW_LIMIT);
+    ASSERT_RANGES(b, { 0, 2 * GiB }, { 4 * GiB, GiB });
+    g_array_unref(b);
+
+    /* what does not fill a block cannot be hot-added */
+    b = fadump_boot_ranges(odd, 512 * MiB, BLOCK, LOW_LIMIT);
+    ASSERT_RANGES(b, { 0, 512 * MiB }, { 2432 * MiB, 68 * MiB });
+    g_array_unref(b);
+    b = fadump_boot_ranges(odd_low, 512 * MiB, BLOCK, LOW_LIMIT);
+    ASSERT_RANGES(b, { 0, 512 * MiB }, { 896 * MiB, 104 * MiB });
+    g_array_unref(b);
+    b = fadump_boot_ranges(high, 512 * MiB, BLOCK, LOW_LIMIT);
+    ASSERT_RANGES(b, { 0, 512 * MiB }, { 4 * GiB, 100 * MiB });
+    g_array_unref(b);
+
+    /* all of RAM */
+    b = fadump_boot_ranges(small, 256 * MiB, BLOCK, LOW_LIMIT);
+    ASSERT_RANGES(b, { 0, 256 * MiB });
+    g_array_unref(b);
+    b = fadump_boot_ranges(pc3g, 3 * GiB, BLOCK, LOW_LIMIT);
+    ASSERT_RANGES(b, { 0, 3 * GiB });
+}
+
+static uint8_t *make_desc(uint64_t *size)
+{
+    struct virtio_fadump_vcpu vcpu = { .arch_id = cpu_to_le64(3) };
+    struct virtio_fadump_range ranges[] = {
+        {
+            .len = cpu_to_le64(0x100000), .held = cpu_to_le64(0x100000),
+            .where = cpu_to_le32(VIRTIO_FADUMP_WHERE_SHM),
+            .dest = cpu_to_le64(0x200000),
+        }, {
+            .addr = cpu_to_le64(0x100000), .len = cpu_to_le64(0x100000),
+            .held = cpu_to_le64(0x100000),
+            .where = cpu_to_le32(VIRTIO_FADUMP_WHERE_IN_PLACE),
+        },
+    };
+    FadumpDesc d;
+    uint8_t *buf;
+
+    fadump_desc_init(&d);
+    d.cause = VIRTIO_FADUMP_CAUSE_PANIC;
+    d.crash_cpu = 1;
+    d.time_ns = 0x1122334455667788;
+    d.capture_ns = 42;
+    d.elf_machine = EM_X86_64;
+    g_array_append_val(d.vcpus, vcpu);
+    g_array_append_vals(d.ranges, ranges, 2);
+    g_byte_array_append(d.notes, (const uint8_t *)"notes", 5);
+    g_byte_array_append(d.param, (const uint8_t *)"param", 5);
+    *size = fadump_desc_size(&d);
+    buf = g_malloc(*size);
+    fadump_desc_write(&d, buf);
+    fadump_desc_destroy(&d);
+    return buf;
+}
+
+static void test_desc_write(void)
+{
+    uint64_t size, off;
+    g_autofree uint8_t *buf = make_desc(&size);
+    struct virtio_fadump_desc *h = (void *)buf;
+    uint32_t crc = h->checksum;
+
+    g_assert_cmpmem(h->magic, 8, VIRTIO_FADUMP_DESC_MAGIC, 8);
+    g_assert_cmpuint(le64_to_cpu(h->total_size), ==, size);
+    g_assert_cmpuint(le32_to_cpu(h->nr_vcpus), ==, 1);
+    g_assert_cmpuint(le32_to_cpu(h->nr_ranges), ==, 2);
+    off = le64_to_cpu(h->notes_off);
+    g_assert_cmpuint(off % 8, ==, 0);
+    g_assert_cmpmem(buf + off, le64_to_cpu(h->notes_size), "notes", 5);
+    off = le64_to_cpu(h->param_off);
+    g_assert_cmpmem(buf + off, le64_to_cpu(h->param_size), "param", 5);
+    off = le64_to_cpu(h->vcpus_off);
+    g_assert_cmpuint(ldq_le_p(buf + off), ==, 3);
+
+    h->checksum = 0;
+    g_assert_cmphex(le32_to_cpu(crc), ==, crc32(0, buf, size));
+}
+
+#define SHM_SIZE 0x400000
+
+static void reseal(uint8_t *buf, uint64_t size)
+{
+    struct virtio_fadump_desc *h = (void *)buf;
+
+    h->checksum = 0;
+    h->checksum = cpu_to_le32(crc32(0, buf, size));
+}
+
+/* Write @val of @width bytes at @off, with a good checksum: it is refused. */
+static void refused(uint64_t off, int width, uint64_t val)
+{
+    uint64_t size;
+    g_autofree uint8_t *buf = make_desc(&size);
+    Error *err = NULL;
+
+    stn_le_p(buf + off, width, val);
+    reseal(buf, size);
+    g_assert_false(fadump_desc_check(buf, size, SHM_SIZE, &err));
+    error_free_or_abort(&err);
+}
+
+#define REFUSED(field, val) \
+    refused(offsetof(struct virtio_fadump_desc, field), \
+            sizeof_field(struct virtio_fadump_desc, field), val)
+
+static void test_desc_check(void)
+{
+    uint64_t size, ranges;
+    g_autofree uint8_t *buf = make_desc(&size);
+    const uint64_t len = offsetof(struct virtio_fadump_range, len);
+    const uint64_t dest = offsetof(struct virtio_fadump_range, dest);
+    const uint64_t held = offsetof(struct virtio_fadump_range, held);
+    Error *err = NULL;
+
+    g_assert_true(fadump_desc_check(buf, size, SHM_SIZE, &error_abort));
+    g_assert_false(fadump_desc_check(buf, size - 1, SHM_SIZE, &err));
+    error_free_or_abort(&err);
+    g_assert_false(fadump_desc_check(buf, 8, SHM_SIZE, &err));
+    error_free_or_abort(&err);
+    g_assert_false(fadump_desc_check(buf, size, 0x200000, &err));
+    error_free_or_abort(&err);
+    buf[size - 1] ^= 1;
+    g_assert_false(fadump_desc_check(buf, size, SHM_SIZE, &err));
+    error_free_or_abort(&err);
+
+    REFUSED(magic[0], 0);
+    REFUSED(version, VIRTIO_FADUMP_VERSION + 1);
+    REFUSED(version, 0);
+    REFUSED(hdr_size, 8);
+    REFUSED(hdr_size, UINT32_MAX);
+    REFUSED(total_size, 0);
+    REFUSED(total_size, UINT64_MAX);
+    REFUSED(nr_ranges, UINT32_MAX);
+    REFUSED(range_size, 0);
+    REFUSED(range_size, sizeof(struct virtio_fadump_range) - 8);
+    REFUSED(ranges_off, UINT64_MAX - 7);
+    REFUSED(ranges_off, 4);
+    REFUSED(vcpu_size, 1);
+    REFUSED(nr_vcpus, UINT32_MAX);
+    REFUSED(notes_off, UINT64_MAX - 7);
+    REFUSED(notes_size, UINT64_MAX);
+    REFUSED(param_off, 0);
+    REFUSED(param_size, UINT64_MAX);
+
+    ranges = le64_to_cpu(((struct virtio_fadump_desc *)buf)->ranges_off);
+    refused(ranges + len, 8, 0);
+    refused(ranges + len, 8, UINT64_MAX);
+    refused(ranges + len, 8, 0x101000);
+    refused(ranges + dest, 8, UINT64_MAX);
+    refused(ranges + dest, 8, SHM_SIZE);
+    refused(ranges + held, 8, 0x100001);
+    refused(ranges + sizeof(struct virtio_fadump_range), 8, 0x80000);
+    refused(ranges + sizeof(struct virtio_fadump_range), 8, UINT64_MAX);
+}
+
+static void test_note_size(void)
+{
+    uint8_t note[64] = { };
+
+    g_assert_cmpuint(fadump_note_size(note, sizeof(note)), ==, 0);
+    stl_le_p(note, 11);
+    stl_le_p(note + 4, 17);
+    g_assert_cmpuint(fadump_note_size(note, sizeof(note)), ==, 12 + 12 + 20);
+    g_assert_cmpuint(fadump_note_size(note, 43), ==, 0);
+    g_assert_cmpuint(fadump_note_size(note, 11), ==, 0);
+    g_assert_cmpuint(fadump_note_size(note, 0), ==, 0);
+    stl_le_p(note + 4, UINT32_MAX);
+    g_assert_cmpuint(fadump_note_size(note, sizeof(note)), ==, 0);
+    stl_le_p(note, UINT32_MAX);
+    g_assert_cmpuint(fadump_note_size(note, sizeof(note)), ==, 0);
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/fadump/range/valid", test_range_valid);
+    g_test_add_func("/fadump/range/normalize", test_normalize);
+    g_test_add_func("/fadump/range/contain", test_contain);
+    g_test_add_func("/fadump/range/split", test_split);
+    g_test_add_func("/fadump/range/boot", test_boot_ranges);
+    g_test_add_func("/fadump/desc/write", test_desc_write);
+    g_test_add_func("/fadump/desc/check", test_desc_check);
+    g_test_add_func("/fadump/desc/note-size", test_note_size);
+    return g_test_run();
+}
