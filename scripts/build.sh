@@ -1,0 +1,38 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# Everything that a guest with fadump-dev needs, step by step; a step whose
+# inputs are as they were takes no time.
+#
+#   scripts/build.sh         for all kernels (both series, or KVER)
+#   scripts/build.sh demo    for the one kernel of the demo (6.1, or KVER)
+
+# shellcheck source=scripts/common.sh
+. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+# A first build takes about this much, most of it in the cache.
+need_gib=8
+
+main() {
+    local kernels=() used free dir
+    if [ ! -e "$build/qemu/qemu-system-x86_64" ]; then
+        for dir in "$cache" "$build"; do
+            free=$(($(df --output=avail -k "$dir" | tail -n 1) / 1048576))
+            [ "$free" -ge "$need_gib" ] ||
+                note "only $free GiB are free in $dir; a first build needs about $need_gib (FADUMP_CACHE and FADUMP_BUILD name other places)"
+        done
+    fi
+    "$top/scripts/bootstrap.sh"
+    "$top/scripts/qemu-build.sh"
+    if [ "${1:-}" = demo ] && [ -z "${KVER:-}" ]; then
+        kernels=(6.1)
+    fi
+    "$top/scripts/kernel.sh" "${kernels[@]}"
+    mapfile -t used <"$build/kernels.used"
+    "$top/scripts/guest-module.sh" "${used[@]}"
+    "$top/scripts/initramfs.sh" "${used[@]}"
+    "$top/scripts/tools.sh"
+    step "built: build/qemu/qemu-system-x86_64; guests: ${used[*]}"
+}
+
+main "$@"

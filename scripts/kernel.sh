@@ -1,0 +1,250 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# Fetch stock Debian kernels for the guests: image, modules, headers and debug
+# symbols of one version, unpacked in the cache, nothing installed.
+#
+#   scripts/kernel.sh                  the default set: newest 6.1, newest 6.12
+#   scripts/kernel.sh 6.1              the newest of a series
+#   scripts/kernel.sh 6.1.0-47-amd64   that release: from the mirror, or, where
+#                                      the mirror has it not, as installed here
+#   scripts/kernel.sh --update         choose the newest anew
+#
+# KVER in the environment stands for the arguments. What is the newest is
+# chosen once and then kept, so that a warm cache stays warm; --update chooses
+# anew. The result, for each release:
+#
+#   build/kernels/<release>/vmlinuz    the image
+#                          /vmlinux    the same with debug symbols, for crash
+#                          /modules    lib/modules/<release>
+#                          /headers    what `make -C ... M=` takes
+
+# shellcheck source=scripts/common.sh
+. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+# shellcheck source=scripts/apt.sh
+. "$top/scripts/apt.sh"
+
+default_series=(6.1 6.12)
+# Where the guests' kernels come from; Debian 13's have other names (+deb13).
+suites=(bookworm bookworm-security bookworm-backports)
+# Raise when what is unpacked, or how, changes.
+layout=1
+
+# Releases of a series that the mirror lists, newest first
+series_releases() {
+    local series=${1//./\\.}
+    private_apt_cache pkgnames "linux-image-$1." |
+        sed -nE "s/^linux-image-($series\.[0-9]+(-[0-9]+|\+deb12(\.[0-9]+)?)-amd64)-dbg\$/\1/p" |
+        sort -rV
+}
+
+# The newest version of which the lists have image, headers and symbols alike
+release_version() {
+    local release=$1 v
+    for v in $(deb_versions "linux-image-$release" "${suites[@]}"); do
+        if deb_versions "linux-headers-$release" "${suites[@]}" | grep -xF "$v" >/dev/null &&
+            deb_versions "linux-image-$release-dbg" "${suites[@]}" | grep -xF "$v" >/dev/null; then
+            printf '%s\n' "$v"
+            return
+        fi
+    done
+}
+
+# The package that a package needs, by pattern, as apt takes it
+dependency() {
+    local deb=$1 pattern=$2
+    dpkg-deb -f "$deb" Depends | tr -s ',|' '\n' |
+        sed -nE "s/^ *($pattern)( .*)?\$/\1/p" | sed -n 1p
+}
+
+# Unpack into $1; status 1 where the mirror lists a file that it cannot give.
+# The caller asks for that status, so errexit does not hold in here.
+fetch_release() {
+    local dir=$1 release=$2 version=$3 new=$1.new
+    local headers common kbuild kbuild_deb deb name v
+    rm -rf "$new"
+    mkdir -p "$new/root"
+
+    # The small ones first: what is missing shows soonest so.
+    headers=$(try_fetch_deb "linux-headers-$release=$version") || return 1
+    name=$(dependency "$headers" 'linux-headers-[^ ]*-common')
+    common=$(try_fetch_deb "$name=$version") || return 1
+    name=$(dependency "$headers" 'linux-kbuild-[^ ]*')
+    kbuild_deb=
+    # Of the same version if it is there; else any of that name will do, they
+    # are named for what they are compatible with.
+    for v in "$version" $(deb_versions "$name" "${suites[@]}"); do
+        if kbuild_deb=$(try_fetch_deb "$name=$v"); then
+            break
+        fi
+    done
+    [ -n "$kbuild_deb" ] || return 1
+    deb=$(try_fetch_deb "linux-image-$release=$version") || return 1
+    for kbuild in "$headers" "$common" "$kbuild_deb" "$deb"; do
+        dpkg-deb -x "$kbuild" "$new/root" ||
+            die "cannot unpack $kbuild" "is the disk full? See: df -h $cache"
+    done
+
+    # Of the many gigabytes of symbols only the kernel's own are wanted.
+    deb=$(try_fetch_deb "linux-image-$release-dbg=$version") || return 1
+    note "unpacking the symbols of $release"
+    # tar ends as soon as it has the member, which dpkg-deb sees as an error
+    (
+        set +o pipefail
+        dpkg-deb --fsys-tarfile "$deb" 2>/dev/null |
+            tar -x -O --occurrence=1 -f - "./usr/lib/debug/boot/vmlinux-$release" \
+                >"$new/vmlinux" 2>/dev/null
+    ) || :
+    readelf -S "$new/vmlinux" 2>/dev/null | grep '\.debug_info' >/dev/null ||
+        die "no debug symbols in $deb" \
+            "is the disk full (df -h $cache)? If not, the file is damaged: delete it and run again"
+    rm -f "$deb"
+
+    # The headers expect to lie in /usr/src.
+    sed -i "s|/usr/src/|$dir/root/usr/src/|" "$new/root/usr/src/linux-headers-$release/Makefile"
+    # There for the BTF of modules, which needs pahole, and nobody reads here.
+    rm -f "$new/root/usr/src/linux-headers-$release/vmlinux"
+    ln -sfn "../../../usr/src/linux-headers-$release" "$new/root/lib/modules/$release/build"
+    ln -sfn "../../../usr/src/$(basename "$(dirname "$(find "$new/root/usr/src" -path '*-common/Makefile')")")" \
+        "$new/root/lib/modules/$release/source"
+    # which the package does when it is installed
+    PATH=$PATH:/sbin:/usr/sbin depmod -b "$new/root" "$release" ||
+        die "depmod failed" "apt-get install kmod"
+    ln -s "root/boot/vmlinuz-$release" "$new/vmlinuz"
+    ln -s "root/boot/config-$release" "$new/config"
+    ln -s "root/lib/modules/$release" "$new/modules"
+    ln -s "root/usr/src/linux-headers-$release" "$new/headers"
+    printf '%s\n' "$version" >"$new/version"
+    rm -rf "$dir"
+    mv "$new" "$dir"
+}
+
+# Have the release in the cache; sets $kernel_dir. Status 1: not to be had.
+get_release() {
+    local release=$1 version=$2
+    kernel_dir=$cache/kernels/${release}_${version}.$layout
+    [ ! -f "$kernel_dir/version" ] || return 0
+    step "fetching kernel $release ($version)"
+    with_lock "kernel-$release" _get_locked "$kernel_dir" "$release" "$version"
+}
+
+_get_locked() {
+    [ ! -f "$1/version" ] || return 0
+    fetch_release "$@"
+}
+
+# A kernel that is installed on this machine
+get_installed() {
+    local release=$1
+    [ -r "/boot/vmlinuz-$release" ] && [ -d "/lib/modules/$release" ] || return 1
+    [ -e "/lib/modules/$release/build/Makefile" ] ||
+        die "kernel $release is installed, its headers are not" \
+            "apt-get install linux-headers-$release"
+    kernel_dir=$cache/kernels/$release.installed
+    mkdir -p "$kernel_dir"
+    ln -sfn "/boot/vmlinuz-$release" "$kernel_dir/vmlinuz"
+    ln -sfn "/boot/config-$release" "$kernel_dir/config"
+    ln -sfn "/lib/modules/$release" "$kernel_dir/modules"
+    ln -sfn "/lib/modules/$release/build" "$kernel_dir/headers"
+    if [ -r "/usr/lib/debug/boot/vmlinux-$release" ]; then
+        ln -sfn "/usr/lib/debug/boot/vmlinux-$release" "$kernel_dir/vmlinux"
+    else
+        rm -f "$kernel_dir/vmlinux"
+        note "no debug symbols for $release: the dump is taken, but crash cannot open it" \
+            "(apt-get install linux-image-$release-dbg)"
+    fi
+    printf 'installed\n' >"$kernel_dir/version"
+}
+
+link_release() {
+    mkdir -p "$build/kernels"
+    ln -sfn "$kernel_dir" "$build/kernels/$1"
+    chosen+=("$1")
+}
+
+# The newest of a series that the mirror can really give: new uploads are
+# listed before all their files are there.
+use_series() {
+    local series=$1 record=$cache/kernels/newest-$1.$layout release version tried=0
+    if [ -z "$update" ] && read -r release version 2>/dev/null <"$record" &&
+        [ -f "$cache/kernels/${release}_${version}.$layout/version" ]; then
+        kernel_dir=$cache/kernels/${release}_${version}.$layout
+        link_release "$release"
+        return
+    fi
+    for release in $(series_releases "$series"); do
+        version=$(release_version "$release")
+        [ -n "$version" ] || continue
+        if get_release "$release" "$version"; then
+            printf '%s %s\n' "$release" "$version" >"$record"
+            link_release "$release"
+            return
+        fi
+        note "$release: the mirror lists it but cannot give all of it; trying the next older one"
+        tried=$((tried + 1))
+    done
+    die "no $series kernel of which the mirror has image, headers and symbols ($tried tried)" \
+        "try another mirror (FADUMP_MIRROR, FADUMP_SECURITY_MIRROR), or name an installed kernel in KVER"
+}
+
+use_release() {
+    local release=$1 version dir
+    for dir in "$cache/kernels/${release}"_*".$layout"; do
+        if [ -f "$dir/version" ]; then
+            kernel_dir=$dir
+            link_release "$release"
+            return
+        fi
+    done
+    version=$(release_version "$release")
+    if { [ -n "$version" ] && get_release "$release" "$version"; } ||
+        get_installed "$release"; then
+        link_release "$release"
+        return
+    fi
+    die "kernel $release: the mirror has not all of image, headers and symbols, and it is not installed" \
+        "choose one of these: $(for s in "${default_series[@]}"; do series_releases "$s"; done | tr '\n' ' ')"
+}
+
+main() {
+    local want=() arg link keep
+    update='' chosen=()
+    for arg; do
+        case $arg in
+        --update) update=1 ;;
+        -*) die "unknown option $arg" "see the head of scripts/kernel.sh" ;;
+        *) want+=("$arg") ;;
+        esac
+    done
+    if [ ${#want[@]} -eq 0 ] && [ -n "${KVER:-}" ]; then
+        read -ra want <<<"$KVER"
+    fi
+    mkdir -p "$cache/kernels"
+    if [ ${#want[@]} -eq 0 ]; then
+        want=("${default_series[@]}")
+        keep=
+    else
+        keep=1
+    fi
+    for arg in "${want[@]}"; do
+        if [[ $arg =~ ^[0-9]+\.[0-9]+$ ]]; then
+            use_series "$arg"
+        else
+            use_release "$arg"
+        fi
+    done
+    # The default set is exactly that: what earlier runs linked goes.
+    if [ -z "$keep" ]; then
+        for link in "$build"/kernels/*; do
+            case " ${chosen[*]} " in
+            *" ${link##*/} "*) ;;
+            *) rm -f "$link" ;;
+            esac
+        done
+    fi
+    for arg in "${chosen[@]}"; do
+        printf '%s\n' "$arg"
+    done >"$build/kernels.used"
+}
+
+main "$@"
