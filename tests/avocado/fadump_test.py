@@ -1,0 +1,284 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Base class of the guest tests.
+
+Each test file is plain unittest and runs alone (./test_panic.py), by
+"python3 -m unittest discover tests/avocado" and by "avocado run tests/avocado
+--max-parallel-tasks=1". With FADUMP_TAP=1 a file run alone speaks TAP, which
+is how meson runs it. vmtest/build.py lists further environment variables;
+FADUMP_FULL_MATRIX=1 and FADUMP_SOAK=1 turn the long tests on.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import unittest
+
+from vmtest import abi, build
+from vmtest.guest import Disk, Guest, GuestError
+from vmtest.vmcore import Vmcore
+
+MIB = 1 << 20
+GIB = 1 << 30
+
+FULL_MATRIX = bool(os.environ.get('FADUMP_FULL_MATRIX'))
+SOAK = bool(os.environ.get('FADUMP_SOAK'))
+
+FADUMP = '/sys/kernel/fadump'
+VMCORE = '/proc/vmcore'
+
+# Kernel messages that no test expects, whatever else it looks at.
+_BAD_MESSAGES = re.compile(
+    r'WARNING: |BUG: |Oops: |INFO: task .* blocked|rcu: INFO|soft lockup|'
+    r'Call Trace:|Out of memory|DMA-API|general protection')
+
+
+class FadumpTest(unittest.TestCase):
+    """self.guest(...) boots a guest that is gone when the test is."""
+
+    maxDiff = None
+    # The class's default; guest() takes others.
+    kernel_series = None
+
+    def shortDescription(self):
+        # The test's name says it; docstrings begin with tags for avocado.
+        return None
+
+    def run(self, result=None):
+        if result is None:
+            result = self.defaultTestResult()
+        before = len(result.failures) + len(result.errors)
+        module = type(self).__module__
+        if module == '__main__':
+            module = os.path.splitext(os.path.basename(sys.argv[0]))[0]
+        self._logs = os.path.join(
+            build.BUILD, 'tests', f'{module.rpartition(".")[2]}.'
+            f'{type(self).__name__}.{self._testMethodName}')
+        self._guests = 0
+        shutil.rmtree(self._logs, ignore_errors=True)
+        super().run(result)
+        failed = len(result.failures) + len(result.errors) > before
+        # Logs stay, what is large does not.
+        if not failed and not build.KEEP and os.path.isdir(self._logs):
+            for root, _, files in os.walk(self._logs):
+                for name in files:
+                    if not name.endswith('.log'):
+                        os.unlink(os.path.join(root, name))
+        if failed:
+            print(f'# its logs are in {self._logs}',
+                  file=sys.stderr)
+        return result
+
+    # ---- making things ----
+
+    def path(self, name):
+        """A file of this test's own."""
+        os.makedirs(self._logs, exist_ok=True)
+        return os.path.join(self._logs, name)
+
+    def shm_path(self, name):
+        """A file on tmpfs, as the backing of guest memory."""
+        path = f'/dev/shm/fadump-test-{os.getpid()}-{name}'
+        self.addCleanup(lambda: os.path.exists(path) and os.unlink(path))
+        return path
+
+    def kernel(self, series=None):
+        kernel = build.find_kernel(series or self.kernel_series)
+        if not kernel:
+            wanted = series or self.kernel_series or 'any'
+            built = ', '.join(build.kernel_releases()) or 'none'
+            if not build.kernel_releases():
+                raise build.NotBuilt('no guest kernel in build/kernels with '
+                                     'an initramfs in build/guest: run "make"')
+            self.skipTest(f'kernel {wanted} is not built (built: {built})')
+        return kernel
+
+    def disk(self, name='disk', size='4G', ext4=True):
+        return Disk(self.path(name + '.img'), size, ext4)
+
+    def new_guest(self, kernel=None, **options):
+        """A guest that is not started yet."""
+        self._guests += 1
+        logs = os.path.join(self._logs, f'guest{self._guests}')
+        guest = Guest(logs, kernel=self.kernel(kernel), **options)
+        self.addCleanup(guest.close)
+        return guest
+
+    def guest(self, kernel=None, **options):
+        """A guest that has booted, and is registered if it has the device
+        and the driver."""
+        guest = self.new_guest(kernel, **options).boot()
+        if (options.get('fadump', '') is not None and
+                'nodriver' not in options.get('cmdline', '')):
+            self.assert_registered(guest)
+        return guest
+
+    # ---- what a user would look at ----
+
+    def assert_registered(self, guest):
+        self.assertEqual(guest.cmd(f'cat {FADUMP}/registered'), '1',
+                         'fadump is not registered')
+        self.assertFalse(guest.exists(VMCORE))
+
+    def assert_quiet(self, guest, start=None, allow=()):
+        """No kernel trouble on the console since the boot began."""
+        text = guest.console(guest.boots[-1].console_start
+                             if start is None else start)
+        # What the previous kernel said when it died is not this boot's.
+        parts = re.split(r'\n.*\] Linux version ', text)
+        bad = [line for line in parts[-1].splitlines()
+               if _BAD_MESSAGES.search(line) and
+               not any(re.search(a, line) for a in allow)]
+        self.assertEqual(bad, [], 'the kernel complained')
+
+    def descriptor(self, guest):
+        """The dump's descriptor as firmware and initramfs scripts see it."""
+        data = guest.read_file('/sys/firmware/qemu_fw_cfg/by_name/'
+                               f'{abi.FW_CFG_FILE}/raw')
+        return abi.Descriptor(data)
+
+    def vmcore(self, guest):
+        """/proc/vmcore's headers and notes."""
+        head = guest.read_file(VMCORE, 0, 65536)
+
+        def read(offset, size):
+            if offset + size <= len(head):
+                return head[offset:offset + size]
+            return guest.read_file(VMCORE, offset, size)
+        return Vmcore(read)
+
+    def assert_captured(self, guest, cause='CAUSE_PANIC'):
+        """The boot now running is a confined one with a usable dump."""
+        if not guest.exists(VMCORE):
+            raise guest.trouble('no /proc/vmcore after the crash')
+        descriptor = self.descriptor(guest)
+        self.assertEqual(descriptor.cause, cause)
+        self.assertEqual(descriptor.header['nr_vcpus'], guest.vcpus)
+        self.assertEqual([r for r in descriptor.ranges
+                          if r['flags'] & abi.RANGE_F_ERROR], [])
+        # From 640 KiB to 1 MiB there are VGA and what firmware made read-only.
+        self.assertLessEqual(descriptor.memory(), guest.memory)
+        self.assertGreaterEqual(descriptor.memory(), guest.memory - 0x60000,
+                                'the descriptor does not name all RAM')
+        # All that a confined boot has is boot memory (and the tail below
+        # 4 GiB, where that is boot memory too: it shows in the ranges).
+        ours = sum(r['len'] for r in descriptor.ranges
+                   if r['flags'] & abi.RANGE_F_BOOT_MEM)
+        self.assertLessEqual(guest.mem_total(), ours,
+                             'the boot after the crash is not confined')
+        self.assertEqual(guest.cmd(f'stat -c %a {VMCORE}'), '400')
+        core = self.vmcore(guest)
+        self.assertEqual(int(guest.cmd(f'stat -c %s {VMCORE}')), core.size())
+        self.assertEqual(core.phoff, 64)
+        self.assertEqual(core.memory(), descriptor.memory())
+        self.assertEqual(len(core.cpu_registers()), guest.vcpus)
+        self.assertEqual(guest.cmd(f'cat {FADUMP}/registered'), '0')
+        return descriptor
+
+    def release(self, guest):
+        guest.cmd(f'echo 1 > {FADUMP}/release_mem')
+
+    def assert_released(self, guest, mem_total, tolerance=0.01):
+        """All is as before the crash: memory, and armed again."""
+        self.assertFalse(guest.exists(VMCORE))
+        self.assertFalse(guest.exists(f'{FADUMP}/release_mem'))
+        self.assertEqual(guest.cmd(f'cat {FADUMP}/registered'), '1',
+                         'fadump is not registered again after the release')
+        states = guest.cmd('cat /sys/devices/system/memory/memory*/state | '
+                           'sort | uniq -c').split()
+        self.assertEqual(states[1::2], ['online'], states)
+        now = guest.mem_total()
+        self.assertGreaterEqual(now, mem_total * (1 - tolerance),
+                                f'MemTotal was {mem_total >> 20} MiB and is '
+                                f'{now >> 20} MiB')
+        self.assertLessEqual(now, mem_total * (1 + tolerance),
+                             'memory that cannot be used is counted')
+
+    # ---- dumps on the host ----
+
+    def fetch_dump(self, disk, name):
+        """A file that the guest left on its disk (unmounted)."""
+        return disk.get(name, self.path(name))
+
+    def crash_session(self, kernel, dump, *commands):
+        """What crash(8) prints, by command. No warning is accepted."""
+        marker = '=====command'
+        script = ''.join(f'!echo {marker} {i}\n{c}\n'
+                         for i, c in enumerate(commands)) + 'quit\n'
+        proc = subprocess.run(
+            [build.crash_tool(), '-s', '--no_scroll', kernel.vmlinux, dump],
+            input=script, capture_output=True, text=True,
+            timeout=300 * build.TIMEOUT_SCALE, errors='replace', check=False)
+        output = proc.stdout + proc.stderr
+        with open(self.path('crash.log'), 'a', encoding='utf-8') as f:
+            f.write(output)
+        self.assertEqual(proc.returncode, 0, output)
+        self.assertNotRegex(output, r'(?im)^.*\b(warning|error|invalid|'
+                                    r'cannot|incomplete)\b[: ]')
+        parts = re.split(rf'^{marker} \d+\n', output, flags=re.M)
+        self.assertEqual(len(parts), len(commands) + 1, output)
+        return parts[1:]
+
+
+def truth(*args, check=True):
+    """Run the truth program on the host; its status and output."""
+    proc = subprocess.run([build.host_program('truth'), *map(str, args)],
+                          capture_output=True, text=True, check=False)
+    if check and proc.returncode:
+        raise AssertionError(f'truth {" ".join(map(str, args))}: '
+                             f'{proc.stdout}{proc.stderr}')
+    return proc.returncode, proc.stdout
+
+
+def tap_runner():
+    """pycotap's runner, which knows nothing of subtests: a test of which only
+    subtests failed would have no line at all."""
+    sys.path.append(os.path.join(build.BUILD, 'tools', 'python'))
+    import pycotap
+
+    class Result(pycotap.TAPTestResult):
+        def startTest(self, test):
+            super().startTest(test)
+            self.told = self.subtest_failed = False
+
+        def print_result(self, result, test, directive=None):
+            self.told = True
+            super().print_result(result, test, directive)
+
+        def addSubTest(self, test, subtest, err):
+            super().addSubTest(test, subtest, err)
+            if err:
+                kind = (self.failures
+                        if issubclass(err[0], test.failureException)
+                        else self.errors)
+                self.message.write(f'{subtest}\n{kind[-1][1]}\n')
+                self.subtest_failed = True
+
+        def stopTest(self, test):
+            if self.subtest_failed and not self.told:
+                self.not_ok(test)
+            super().stopTest(test)
+
+    class Runner:
+        def run(self, test):
+            to_error = pycotap.LogMode.LogToError
+            result = Result(sys.stdout, sys.stderr, to_error, to_error)
+            test(result)
+            result.printErrors()
+            return result
+
+    return Runner()
+
+
+def main():
+    """Run the file's tests: TAP for meson, else as unittest does."""
+    if os.environ.get('FADUMP_TAP'):
+        unittest.main(module='__main__', testRunner=tap_runner())
+    else:
+        unittest.main(module='__main__', verbosity=2)
+
+
+__all__ = ['Disk', 'FADUMP', 'FULL_MATRIX', 'FadumpTest', 'GIB', 'Guest',
+           'GuestError', 'MIB', 'SOAK', 'VMCORE', 'abi', 'build', 'main',
+           'truth']

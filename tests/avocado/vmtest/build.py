@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Where the built parts are, and what this machine can do.
+
+Environment:
+  FADUMP_BUILD          the build directory (default: build/ at the top)
+  FADUMP_QEMU           another QEMU binary
+  FADUMP_KVER           kernel series or release for tests that name none
+  FADUMP_ACCEL          tcg (default), kvm, or auto: kvm if a guest boots with it
+  FADUMP_TIMEOUT_SCALE  multiplies every deadline, for slow machines
+  FADUMP_KEEP           keep disks and dumps of tests that passed, too
+"""
+
+import functools
+import os
+import re
+import subprocess
+import tempfile
+import time
+
+TOP = os.path.dirname(os.path.dirname(os.path.dirname(
+    os.path.dirname(os.path.abspath(__file__)))))
+
+BUILD = os.path.abspath(os.environ.get('FADUMP_BUILD',
+                                       os.path.join(TOP, 'build')))
+TIMEOUT_SCALE = float(os.environ.get('FADUMP_TIMEOUT_SCALE', '1'))
+KEEP = bool(os.environ.get('FADUMP_KEEP'))
+
+
+class NotBuilt(Exception):
+    """A part that is not there, with what makes it."""
+
+
+def qemu_binary():
+    path = os.environ.get('FADUMP_QEMU',
+                          os.path.join(BUILD, 'qemu', 'qemu-system-x86_64'))
+    if not os.access(path, os.X_OK):
+        raise NotBuilt(f'{path} is not there: run "make" at the top first')
+    return path
+
+
+def _version_key(release):
+    return [int(n) for n in re.findall(r'\d+', release)]
+
+
+def kernel_releases():
+    """Releases whose kernel and initramfs are built, oldest first."""
+    kernels = os.path.join(BUILD, 'kernels')
+    if not os.path.isdir(kernels):
+        return []
+    return sorted((r for r in os.listdir(kernels)
+                   if os.path.exists(os.path.join(kernels, r, 'vmlinuz')) and
+                   os.path.exists(os.path.join(BUILD, 'guest', r,
+                                               'initramfs.cpio.gz'))),
+                  key=_version_key)
+
+
+class Kernel:
+    """One guest kernel release and what was built for it."""
+
+    def __init__(self, release):
+        self.release = release
+        self.vmlinuz = os.path.join(BUILD, 'kernels', release, 'vmlinuz')
+        self.vmlinux = os.path.join(BUILD, 'kernels', release, 'vmlinux')
+        self.initramfs = os.path.join(BUILD, 'guest', release,
+                                      'initramfs.cpio.gz')
+
+    def __str__(self):
+        return self.release
+
+
+def find_kernel(which=None):
+    """The newest built release of a series ("6.1"), or that very release.
+
+    None if there is none. Without a name: FADUMP_KVER, else the newest.
+    """
+    which = which or os.environ.get('FADUMP_KVER')
+    releases = kernel_releases()
+    if which:
+        releases = [r for r in releases
+                    if r == which or r.startswith(which + '.')]
+    return Kernel(releases[-1]) if releases else None
+
+
+def crash_tool():
+    path = os.path.join(BUILD, 'tools', 'crash')
+    if not os.access(path, os.X_OK):
+        raise NotBuilt(f'{path} is not there: run "make" at the top first')
+    return path
+
+
+def host_program(name):
+    """A test program: they are static, so what runs in the guest runs here."""
+    path = os.path.join(BUILD, 'guest', 'bin', name)
+    if not os.access(path, os.X_OK):
+        raise NotBuilt(f'{path} is not there: run "make" at the top first')
+    return path
+
+
+@functools.lru_cache(maxsize=None)
+def accel():
+    """tcg unless the user wants more. /dev/kvm proves nothing: nested or
+    restricted machines have it and still run no guest, so auto boots one."""
+    wanted = os.environ.get('FADUMP_ACCEL', 'tcg')
+    if wanted != 'auto':
+        return wanted
+    kernel = find_kernel()
+    if not os.access('/dev/kvm', os.R_OK | os.W_OK) or not kernel:
+        return 'tcg'
+    with tempfile.TemporaryDirectory() as scratch:
+        log = os.path.join(scratch, 'console')
+        with subprocess.Popen(
+                [qemu_binary(), '-nodefaults', '-display', 'none',
+                 '-accel', 'kvm', '-m', '512M', '-kernel', kernel.vmlinuz,
+                 '-append', 'console=ttyS0', '-serial', 'file:' + log],
+                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL) as proc:
+            works = False
+            end = time.monotonic() + 15
+            while time.monotonic() < end and proc.poll() is None and not works:
+                time.sleep(0.2)
+                if os.path.exists(log):
+                    with open(log, 'rb') as f:
+                        works = b'Kernel panic' in f.read()
+            proc.kill()
+    return 'kvm' if works else 'tcg'

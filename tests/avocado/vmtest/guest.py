@@ -1,0 +1,396 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A QEMU process with a guest in it.
+
+The guest's /init (tests/guest/init) speaks to people on the first serial port
+(console.log) and takes commands on the second; firmware.log has what SeaBIOS
+says on its debug port.
+"""
+
+import base64
+import os
+import re
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+
+from . import build
+from .gdbstub import Gdb
+from .qmp import Qmp
+
+# How long a boot may take. One takes 5 to 10 s under TCG on an idle machine.
+BOOT_TIMEOUT = 180 * build.TIMEOUT_SCALE
+COMMAND_TIMEOUT = 120 * build.TIMEOUT_SCALE
+
+# An unregistered guest reboots itself after a panic: a capture that did not
+# happen shows at once as a boot with all memory.
+CMDLINE = 'console=ttyS0 panic=3'
+
+
+class GuestError(AssertionError):
+    """The guest did not do what it should, with the end of its console."""
+
+
+class CommandFailed(GuestError):
+    def __init__(self, command, status, output):
+        super().__init__(f'guest: "{command}" ended with status {status}:\n'
+                         f'{output}')
+        self.status = status
+        self.output = output
+
+
+def parse_size(text):
+    number, unit = re.fullmatch(r'(\d+)([KMG]?)', str(text)).groups()
+    return int(number) << {'': 0, 'K': 10, 'M': 20, 'G': 30}[unit]
+
+
+class Boot:
+    """One boot that came as far as /init."""
+
+    def __init__(self, number, boot_id, console_start, seconds):
+        self.number = number
+        self.boot_id = boot_id
+        self.console_start = console_start
+        self.seconds = seconds
+
+
+class Disk:
+    """A raw disk image with an ext4 file system (or none), made and read
+    without root and without mounting it."""
+
+    def __init__(self, path, size='4G', ext4=True):
+        self.path = path
+        with open(path, 'wb') as f:
+            f.truncate(parse_size(size))
+        if ext4:
+            subprocess.run([self._tool('mkfs.ext4'), '-q', '-F', path],
+                           check=True, stdin=subprocess.DEVNULL)
+
+    @staticmethod
+    def _tool(name):
+        # Not in every user's PATH
+        return (shutil.which(name) or
+                shutil.which(name, path='/usr/sbin:/sbin') or name)
+
+    def _debugfs(self, request, write=False):
+        proc = subprocess.run(
+            [self._tool('debugfs')] + (['-w'] if write else []) +
+            ['-R', request, self.path],
+            capture_output=True, text=True, check=True)
+        # It reports errors on stderr and succeeds all the same.
+        errors = [l for l in proc.stderr.splitlines()
+                  if l and not l.startswith('debugfs ')]
+        if errors:
+            raise OSError(f'{self.path}: {request}: {"; ".join(errors)}')
+        return proc.stdout
+
+    def get(self, name, target):
+        """Copy a file out of it. The guest must have it unmounted."""
+        self._debugfs(f'dump "/{name}" "{target}"')
+        return target
+
+    def put(self, source, name):
+        self._debugfs(f'write "{source}" "{name}"', write=True)
+
+
+class Guest:
+    """See start(). Everything is stopped and closed by close()."""
+
+    def __init__(self, logdir, *, kernel, machine='q35', vcpus=1, memory='1G',
+                 fadump='', cmdline='', args=(), disks=(), initrd=None,
+                 image=None, boot_disk=None, gdb=False):
+        """fadump: properties of the device, or None for no device.
+        args: further arguments of QEMU. disks: of class Disk, /dev/vda on.
+        boot_disk: an image whose bootloader loads the kernel, instead of QEMU.
+        gdb: with a gdbstub."""
+        self.logdir = logdir
+        self.kernel = kernel
+        self.machine = machine
+        self.vcpus = vcpus
+        self.memory = parse_size(memory)
+        self.boots = []
+        self.qmp = None
+        self.process = None
+        self.on_output = None
+        self.port = None
+        self._gdb = None
+        self._buffer = b''
+        self._next_id = 0
+        self._started = None
+        self._console_mark = 0
+        os.makedirs(logdir, exist_ok=True)
+        # Sockets have short names whatever the build directory is called.
+        self._sockets = tempfile.mkdtemp(prefix='fadump-')
+        self.console_log = os.path.join(logdir, 'console.log')
+        self.firmware_log = os.path.join(logdir, 'firmware.log')
+        self.qemu_log = os.path.join(logdir, 'qemu.log')
+        self.args = [
+            build.qemu_binary(), '-nodefaults', '-no-user-config',
+            '-display', 'none', '-S',
+            '-machine', machine, '-accel', build.accel(),
+            '-smp', str(vcpus), '-m', f'{self.memory >> 20}M',
+            '-qmp', f'unix:{self._socket("qmp")},server=on,wait=off',
+            '-chardev', f'file,id=console,path={self.console_log}',
+            '-serial', 'chardev:console',
+            '-chardev', f'socket,id=port,path={self._socket("port")},'
+                        'server=on,wait=off',
+            '-serial', 'chardev:port',
+            '-chardev', f'file,id=firmware,path={self.firmware_log}',
+            '-device', 'isa-debugcon,iobase=0x402,chardev=firmware',
+        ]
+        if boot_disk:
+            self.args += ['-drive',
+                          f'file={boot_disk},format=raw,media=disk,readonly=on,'
+                          'if=none,id=boot',
+                          '-device', 'virtio-blk-pci,drive=boot,bootindex=0']
+        else:
+            self.args += ['-kernel', image or kernel.vmlinuz,
+                          '-initrd', initrd or kernel.initramfs,
+                          '-append', f'{CMDLINE} {cmdline}'.strip()]
+        if build.accel() == 'kvm':
+            self.args += ['-cpu', 'host']
+        if fadump is not None:
+            self.args += ['-device', ','.join(['fadump-dev', fadump])
+                          if fadump else 'fadump-dev']
+        for i, disk in enumerate(disks):
+            self.args += ['-drive', f'file={disk.path},format=raw,if=none,'
+                          f'id=disk{i},cache=unsafe',
+                          '-device', f'virtio-blk-pci,drive=disk{i}']
+        if gdb:
+            self.args += ['-gdb',
+                          f'unix:{self._socket("gdb")},server=on,wait=off']
+        self.args += args
+
+    def _socket(self, name):
+        return os.path.join(self._sockets, name)
+
+    # ---- life ----
+
+    def start(self):
+        """Start QEMU and let the guest run; does not wait for it."""
+        with open(self.qemu_log, 'ab') as log:
+            log.write((' '.join(self.args) + '\n').encode())
+            log.flush()
+            # pylint: disable=consider-using-with
+            self.process = subprocess.Popen(
+                self.args, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        deadline = time.monotonic() + 30 * build.TIMEOUT_SCALE
+        while True:
+            try:
+                self.qmp = Qmp(self._socket('qmp'),
+                               60 * build.TIMEOUT_SCALE)
+                break
+            except (FileNotFoundError, ConnectionRefusedError) as exc:
+                if self.process.poll() is not None:
+                    raise GuestError(f'QEMU did not start:\n'
+                                     f'{self._tail(self.qemu_log)}') from exc
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.05)
+        self.port = socket.socket(socket.AF_UNIX)
+        self.port.connect(self._socket('port'))
+        self._started = time.monotonic()
+        self.qmp.cmd('cont')
+        return self
+
+    def boot(self):
+        self.start()
+        self.wait_boot()
+        return self
+
+    def gdb(self):
+        self._gdb = Gdb(self._socket('gdb'), 60 * build.TIMEOUT_SCALE)
+        return self._gdb
+
+    def close(self):
+        for connection in (self._gdb, self.port, self.qmp):
+            if connection:
+                connection.close()
+        if self.process and self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(10)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+        shutil.rmtree(self._sockets, ignore_errors=True)
+
+    def alive(self):
+        """QEMU runs, its monitor answers, and the machine is not stopped."""
+        return (self.process.poll() is None and
+                self.qmp.cmd('query-status')['status'] == 'running')
+
+    def wait_exit(self, timeout=BOOT_TIMEOUT):
+        """QEMU ends by itself; its exit status."""
+        return self.process.wait(timeout)
+
+    # ---- logs ----
+
+    @staticmethod
+    def _read(path):
+        try:
+            with open(path, 'rb') as f:
+                return f.read()
+        except FileNotFoundError:
+            return b''
+
+    @classmethod
+    def _tail(cls, path, lines=25):
+        text = cls._read(path).decode(errors='replace').replace('\r', '')
+        return '\n'.join(text.splitlines()[-lines:])
+
+    def console(self, start=0):
+        text = self._read(self.console_log)[start:]
+        return text.decode(errors='replace').replace('\r', '')
+
+    def console_size(self):
+        return len(self._read(self.console_log))
+
+    def firmware_starts(self):
+        """How often SeaBIOS began, resets of its own included."""
+        return self._read(self.firmware_log).count(b'SeaBIOS (version')
+
+    def trouble(self, what):
+        return GuestError(f'{what}\n--- end of the console:\n'
+                          f'{self._tail(self.console_log)}\n'
+                          f'--- end of QEMU\'s own messages:\n'
+                          f'{self._tail(self.qemu_log, 8)}')
+
+    # ---- the command port ----
+
+    def _receive(self, deadline, what):
+        wait = min(1, max(0, deadline - time.monotonic()))
+        if select.select([self.port], [], [], wait)[0]:
+            data = self.port.recv(1 << 16)
+            if not data:
+                raise self.trouble(f'{what}: QEMU has gone '
+                                   f'(status {self.process.wait()})')
+            self._buffer += data
+            return True
+        if self.process.poll() is not None:
+            raise self.trouble(f'{what}: QEMU has gone '
+                               f'(status {self.process.returncode})')
+        if time.monotonic() > deadline:
+            raise self.trouble(f'{what}: nothing in time')
+        return False
+
+    def wait_boot(self, timeout=BOOT_TIMEOUT):
+        """The next boot that comes as far as /init."""
+        begin = time.monotonic()
+        deadline = begin + timeout
+        while True:
+            found = re.search(rb'<<READY ([0-9a-f-]+)>>\r?\n', self._buffer)
+            if found:
+                break
+            self._receive(deadline, f'boot {len(self.boots) + 1}')
+        self._buffer = self._buffer[found.end():]
+        boot = Boot(len(self.boots) + 1, found.group(1).decode(),
+                    self._console_mark,
+                    time.monotonic() - (self._started or begin))
+        self._started = None
+        self.boots.append(boot)
+        return boot
+
+    def send(self, command):
+        """Start a command and do not wait for it (it may be the last)."""
+        if '\n' in command:
+            raise ValueError('one line only')
+        self._next_id += 1
+        ident = f'c{self._next_id}'
+        self.port.sendall(f'{ident} {command}\n'.encode())
+        return ident
+
+    def run(self, command, timeout=COMMAND_TIMEOUT):
+        """Run a command; its status and its output."""
+        ident = self.send(command).encode()
+        deadline = time.monotonic() + timeout
+        begin = 0
+        while True:
+            found = re.search(rb'\n<<' + ident + rb' (\d+)>>\r?\n',
+                              self._buffer)
+            if found:
+                break
+            again = re.search(rb'\n<<READY ([0-9a-f-]+)>>\r?\n', self._buffer)
+            if again:
+                raise self.trouble(f'"{command}": the guest rebooted meanwhile')
+            if self.on_output and len(self._buffer) > begin:
+                self.on_output(self._buffer[begin:])
+                begin = len(self._buffer)
+            self._receive(deadline, f'"{command}"')
+        if self.on_output and found.start() > begin:
+            self.on_output(self._buffer[begin:found.start()])
+        output = self._buffer[:found.start()]
+        self._buffer = self._buffer[found.end():]
+        return int(found.group(1)), output
+
+    def cmd(self, command, timeout=COMMAND_TIMEOUT):
+        """Run a command that must succeed; its output as text."""
+        status, output = self.run(command, timeout)
+        text = output.decode(errors='replace').strip()
+        if status:
+            raise CommandFailed(command, status, text)
+        return text
+
+    def read_file(self, path, offset=0, size=None):
+        """A file's bytes (of /proc and /sys too)."""
+        part = f'tail -c +{offset + 1} {path}' if offset else f'cat {path}'
+        if size is not None:
+            # dd seeks where tail would read all that comes before.
+            part = (f'dd if={path} bs=4096 iflag=skip_bytes,count_bytes '
+                    f'skip={offset} count={size} 2>/dev/null')
+        text = self.cmd(f'{part} | base64')
+        return base64.b64decode(text)
+
+    def exists(self, path):
+        return self.run(f'[ -e {path} ]')[0] == 0
+
+    # ---- what tests ask most ----
+
+    def mem_total(self):
+        """MemTotal in bytes."""
+        return int(self.cmd("awk '/^MemTotal/ {print $2}' /proc/meminfo")) << 10
+
+    def crash(self, command='echo c > /proc/sysrq-trigger', timeout=BOOT_TIMEOUT):
+        """Crash (or reboot) by a command and wait for the next boot."""
+        self._console_mark = self.console_size()
+        self._started = time.monotonic()
+        self.send(command)
+        return self.wait_boot(timeout)
+
+    def reset(self, timeout=BOOT_TIMEOUT):
+        """system_reset by the host, and wait for the next boot."""
+        self._console_mark = self.console_size()
+        self._started = time.monotonic()
+        self.qmp.cmd('system_reset')
+        return self.wait_boot(timeout)
+
+
+class ConsoleFollower(threading.Thread):
+    """Hand each console line to a function as it appears."""
+
+    def __init__(self, guest, on_line):
+        super().__init__(daemon=True)
+        self.guest = guest
+        self.on_line = on_line
+        self.stopped = threading.Event()
+
+    def run(self):
+        pos, rest = 0, b''
+        while not self.stopped.is_set():
+            if os.path.exists(self.guest.console_log):
+                with open(self.guest.console_log, 'rb') as f:
+                    f.seek(pos)
+                    data = f.read()
+                pos += len(data)
+                *lines, rest = (rest + data).split(b'\n')
+                for line in lines:
+                    self.on_line(line.decode(errors='replace').rstrip('\r'))
+            self.stopped.wait(0.1)
+
+    def stop(self):
+        self.stopped.set()
+        self.join()

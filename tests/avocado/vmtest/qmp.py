@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A QMP client of the size that tests need."""
+
+import json
+import select
+import socket
+import time
+
+
+class QmpError(Exception):
+    """The command was answered with an error."""
+
+    def __init__(self, command, error):
+        super().__init__(f'{command}: {error.get("desc")}')
+        self.error_class = error.get('class')
+        self.desc = error.get('desc')
+
+
+class Qmp:
+    def __init__(self, path, timeout=30):
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(timeout)
+        try:
+            self.sock.connect(path)
+        except OSError:
+            self.sock.close()
+            raise
+        self.timeout = timeout
+        self.buffer = b''
+        self.events = []
+        self._read(time.monotonic() + timeout)      # the greeting
+        self.cmd('qmp_capabilities')
+
+    def close(self):
+        self.sock.close()
+
+    def _read(self, deadline):
+        """The next message; None if none came before the deadline."""
+        while b'\n' not in self.buffer:
+            wait = max(0, deadline - time.monotonic())
+            if not select.select([self.sock], [], [], wait)[0]:
+                return None
+            data = self.sock.recv(65536)
+            if not data:
+                raise EOFError('QEMU closed its monitor')
+            self.buffer += data
+        line, self.buffer = self.buffer.split(b'\n', 1)
+        return json.loads(line)
+
+    def cmd(self, command, **arguments):
+        """Run a command and return what it answers."""
+        arguments = {k.replace('_', '-'): v for k, v in arguments.items()}
+        message = {'execute': command, 'arguments': arguments}
+        self.sock.sendall(json.dumps(message).encode() + b'\n')
+        deadline = time.monotonic() + self.timeout
+        while True:
+            answer = self._read(deadline)
+            if answer is None:
+                raise TimeoutError(f'{command}: no answer from QEMU')
+            if 'event' in answer:
+                self.events.append(answer)
+            elif 'error' in answer:
+                raise QmpError(command, answer['error'])
+            elif 'return' in answer:
+                return answer['return']
+
+    def hmp(self, line):
+        return self.cmd('human-monitor-command', command_line=line)
+
+    def poll(self):
+        """Take in the events that have come."""
+        try:
+            while True:
+                message = self._read(time.monotonic())
+                if message is None:
+                    break
+                if 'event' in message:
+                    self.events.append(message)
+        except (EOFError, OSError):
+            pass                # QEMU is gone: what came before it is here
+        return self.events
+
+    def count(self, name, start=0):
+        """How many events of that name, of those from number start on."""
+        return sum(e['event'] == name for e in self.poll()[start:])
+
+    def wait_event(self, name, timeout=30, start=0):
+        deadline = time.monotonic() + timeout
+        while True:
+            for event in self.events[start:]:
+                if event['event'] == name:
+                    return event
+            message = self._read(deadline)
+            if message is None:
+                raise TimeoutError(f'no {name} event in {timeout} s')
+            if 'event' in message:
+                self.events.append(message)
