@@ -19,6 +19,7 @@
 #include "hw/misc/fadump-range.h"
 #include "hw/nvram/fw_cfg.h"
 #include "e820_memory_layout.h"
+#include "target/i386/cpu.h"
 #include "trace.h"
 
 /* What Linux hot-adds on a machine that booted with less than 64 GiB. */
@@ -195,6 +196,34 @@ static void pc_fadump_lift(FadumpConfiner *c)
     g_clear_pointer(&pcms->fadump_boot, g_array_unref);
 }
 
+/*
+ * Firmware and bootloaders run without paging, or, UEFI's, where linear
+ * addresses are physical ones. Kernels run in the upper half of the address
+ * space, the processes of theirs at privilege level 3.
+ */
+static FadumpVcpuRuns pc_fadump_vcpu_runs(FadumpConfiner *c, CPUState *cpu)
+{
+    const uint32_t upper_half_32 = 0x80000000, flash_32 = 0xff000000;
+    CPUX86State *env = cpu_env(cpu);
+    bool os;
+
+    if (!(env->cr[0] & CR0_PE_MASK) && env->segs[R_CS].base == 0xffff0000 &&
+        env->eip == 0xfff0) {
+        return FADUMP_VCPU_RESET;
+    }
+    if (!(env->cr[0] & CR0_PG_MASK)) {
+        return FADUMP_VCPU_FIRMWARE;
+    }
+    if ((env->hflags & HF_CPL_MASK) == 3) {
+        os = true;
+    } else if (env->efer & MSR_EFER_LMA) {
+        os = env->eip >> 63;
+    } else {
+        os = env->eip >= upper_half_32 && env->eip < flash_32;
+    }
+    return os ? FADUMP_VCPU_OS : FADUMP_VCPU_FIRMWARE;
+}
+
 bool pc_fadump_srat_needed(PCMachineState *pcms)
 {
     /*
@@ -222,4 +251,5 @@ void pc_fadump_class_init(ObjectClass *oc)
     fcc->prepare = pc_fadump_prepare;
     fcc->confine = pc_fadump_confine;
     fcc->lift = pc_fadump_lift;
+    fcc->vcpu_runs = pc_fadump_vcpu_runs;
 }

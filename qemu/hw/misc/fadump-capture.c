@@ -8,7 +8,7 @@
  */
 
 #include "qemu/osdep.h"
-#include "qemu/cutils.h"
+#include "qemu/bswap.h"
 #include "qemu/host-utils.h"
 #include "qemu/log.h"
 #include "qemu/madvise.h"
@@ -21,27 +21,15 @@
 #include "exec/ramblock.h"
 #include "hw/boards.h"
 #include "hw/core/cpu.h"
-#include "hw/mem/memory-device.h"
 #include "hw/misc/fadump-desc.h"
 #include "hw/misc/fadump-dev.h"
+#include "hw/misc/fadump-ram.h"
 #include "system/dump.h"
 #include "system/memory_mapping.h"
 #include "trace.h"
 
 /* Held memory is aligned so that a huge page of the host stays whole. */
 #define HELD_ALIGN (2 * MiB)
-
-/* One run of guest RAM: contiguous in guest-physical and host memory. */
-typedef struct RamRun {
-    FadumpRange range;
-    uint8_t *host;
-} RamRun;
-
-typedef struct RamListener {
-    MemoryListener listener;
-    GArray *runs;       /* of RamRun */
-    bool unaligned;
-} RamListener;
 
 /* Collects the output of the note writers, which call back with a DumpState. */
 typedef struct NoteWriter {
@@ -110,11 +98,35 @@ static void ram_blocks(const VirtIOFadump *s, GuestPhysBlockList *blocks)
 }
 
 /*
+ * A vCPU that met a triple fault, in the state of a reset: the accelerator put
+ * it there before we could look (KVM on AMD processors).
+ */
+static bool registers_lost(const VirtIOFadump *s, CPUState *cpu, uint32_t cause,
+                           uint32_t crash_cpu_index)
+{
+    FadumpConfinerClass *fcc = FADUMP_CONFINER_GET_CLASS(s->confiner);
+
+    return cause == VIRTIO_FADUMP_CAUSE_TRIPLE_FAULT &&
+           cpu->cpu_index == crash_cpu_index &&
+           fcc->vcpu_runs(s->confiner, cpu) == FADUMP_VCPU_RESET;
+}
+
+/* Zero what the note at @start, the last one, says. */
+static void blank_note(GByteArray *notes, guint start)
+{
+    guint desc = start + sizeof(Elf64_Nhdr) +
+                 ROUND_UP((uint32_t)ldl_le_p(notes->data + start), 4);
+
+    memset(notes->data + desc, 0, notes->len - desc);
+}
+
+/*
  * ELF note order: NT_PRSTATUS of each vCPU, then QEMU's own, each ascending.
  * A vCPU's place in the table is not its cpu_index where one was unplugged.
  */
 static bool capture_registers(const VirtIOFadump *s, FadumpDesc *desc,
-                              uint32_t crash_cpu_index, Error **errp)
+                              uint32_t cause, uint32_t crash_cpu_index,
+                              Error **errp)
 {
     NoteWriter w = { .notes = desc->notes };
     GuestPhysBlockList blocks = {
@@ -141,6 +153,7 @@ static bool capture_registers(const VirtIOFadump *s, FadumpDesc *desc,
         };
         /* the id of a note is the task's; dump-guest-memory counts from 1 */
         int id = cpu->cpu_index + 1;
+        guint start = w.notes->len;
 
         ret = elf64 ? cpu_write_elf64_note(write_note, cpu, id, &w.dump)
                     : cpu_write_elf32_note(write_note, cpu, id, &w.dump);
@@ -152,15 +165,24 @@ static bool capture_registers(const VirtIOFadump *s, FadumpDesc *desc,
         if (cpu->cpu_index == crash_cpu_index) {
             desc->crash_cpu = desc->vcpus->len;
         }
+        if (registers_lost(s, cpu, cause, crash_cpu_index)) {
+            vcpu.flags = cpu_to_le32(VIRTIO_FADUMP_VCPU_F_REGS_LOST);
+            blank_note(w.notes, start);
+        }
         g_array_append_val(desc->vcpus, vcpu);
     }
     CPU_FOREACH(cpu) {
+        guint start = w.notes->len;
+
         ret = elf64 ? cpu_write_elf64_qemunote(write_note, cpu, &w.dump)
                     : cpu_write_elf32_qemunote(write_note, cpu, &w.dump);
         if (ret < 0) {
             error_setg(errp, "cannot write the QEMU note of vCPU %d",
                        cpu->cpu_index);
             return false;
+        }
+        if (registers_lost(s, cpu, cause, crash_cpu_index)) {
+            blank_note(w.notes, start);
         }
     }
     return true;
@@ -198,68 +220,6 @@ static void capture_vmcoreinfo(const VirtIOFadump *s, FadumpDesc *desc)
                       s->vmcoreinfo.base);
     }
     g_byte_array_set_size(desc->notes, len + size);
-}
-
-/* System RAM and DIMMs, no ROM, no VGA, no memory of devices. */
-static bool is_guest_ram(const MemoryRegionSection *section)
-{
-    MachineState *ms = MACHINE(qdev_get_machine());
-    const MemoryRegion *mr = section->mr;
-
-    if (!memory_region_is_ram((MemoryRegion *)mr) || section->readonly ||
-        memory_region_is_ram_device((MemoryRegion *)mr) ||
-        memory_region_is_nonvolatile((MemoryRegion *)mr)) {
-        return false;
-    }
-    /* with -numa memdev, machine->ram is a container */
-    return mr == ms->ram || mr->container == ms->ram ||
-           (ms->device_memory && mr->container == &ms->device_memory->mr);
-}
-
-static void ram_listener_region_add(MemoryListener *listener,
-                                    MemoryRegionSection *section)
-{
-    RamListener *l = container_of(listener, RamListener, listener);
-    RamRun run, *last;
-
-    if (!is_guest_ram(section)) {
-        return;
-    }
-    run.range.base = section->offset_within_address_space;
-    run.range.size = int128_get64(section->size);
-    run.host = memory_region_get_ram_ptr(section->mr) +
-               section->offset_within_region;
-    l->unaligned |= (run.range.base | run.range.size) %
-                    VIRTIO_FADUMP_PAGE_SIZE;
-
-    last = l->runs->len ?
-           &g_array_index(l->runs, RamRun, l->runs->len - 1) : NULL;
-    if (last && last->range.base + last->range.size == run.range.base &&
-        last->host + last->range.size == run.host) {
-        last->range.size += run.range.size;
-    } else {
-        g_array_append_val(l->runs, run);
-    }
-}
-
-static GArray *guest_ram(Error **errp)
-{
-    RamListener l = {
-        .listener = {
-            .name = "fadump-capture",
-            .region_add = ram_listener_region_add,
-        },
-        .runs = g_array_new(false, false, sizeof(RamRun)),
-    };
-
-    memory_listener_register(&l.listener, &address_space_memory);
-    memory_listener_unregister(&l.listener);
-    if (l.unaligned) {
-        error_setg(errp, "guest RAM is not page aligned");
-        g_array_unref(l.runs);
-        return NULL;
-    }
-    return l.runs;
 }
 
 /* Offset in shm of boot memory at guest-physical @addr. */
@@ -303,7 +263,7 @@ static bool hold_copy(VirtIOFadump *s, uint64_t off, const uint8_t *host,
 /* Set boot memory aside, and write down where each part of RAM now lies. */
 static bool capture_memory(VirtIOFadump *s, FadumpDesc *desc, Error **errp)
 {
-    g_autoptr(GArray) runs = guest_ram(errp);
+    g_autoptr(GArray) runs = fadump_ram_runs(errp);
     g_autoptr(GArray) map = g_array_new(false, false, sizeof(FadumpRange));
     g_autoptr(GArray) pieces = NULL;
     guint i, r = 0;
@@ -312,7 +272,7 @@ static bool capture_memory(VirtIOFadump *s, FadumpDesc *desc, Error **errp)
         return false;
     }
     for (i = 0; i < runs->len; i++) {
-        g_array_append_val(map, g_array_index(runs, RamRun, i).range);
+        g_array_append_val(map, g_array_index(runs, FadumpRamRun, i).range);
     }
     /* not normalized on purpose: runs that touch may differ in host memory */
     pieces = fadump_ranges_split(map, s->boot);
@@ -332,11 +292,11 @@ static bool capture_memory(VirtIOFadump *s, FadumpDesc *desc, Error **errp)
         };
 
         if (p->boot) {
-            const RamRun *run = &g_array_index(runs, RamRun, r);
+            const FadumpRamRun *run = &g_array_index(runs, FadumpRamRun, r);
             uint64_t off = held_offset(s, p->base);
 
             while (run->range.base + run->range.size <= p->base) {
-                run = &g_array_index(runs, RamRun, ++r);
+                run = &g_array_index(runs, FadumpRamRun, ++r);
             }
             if (!hold_copy(s, off, run->host + (p->base - run->range.base),
                            p->size, errp)) {
@@ -369,7 +329,7 @@ bool fadump_capture(VirtIOFadump *s, uint32_t cause, uint32_t crash_cpu,
     desc.time_ns = qemu_clock_get_ns(QEMU_CLOCK_HOST);
     desc.boot_mem_size = s->boot_top;
 
-    if (!capture_registers(s, &desc, crash_cpu, errp)) {
+    if (!capture_registers(s, &desc, cause, crash_cpu, errp)) {
         goto out;
     }
     capture_vmcoreinfo(s, &desc);

@@ -200,3 +200,21 @@ size_t fadump_note_size(const uint8_t *buf, size_t size)
     need = sizeof(Elf64_Nhdr) + ROUND_UP(namesz, 4) + ROUND_UP(descsz, 4);
     return namesz == 0 || need > size ? 0 : need;
 }
+
+bool fadump_desc_has_note(const uint8_t *buf, const char *name)
+{
+    const struct virtio_fadump_desc *h = (const void *)buf;
+    const uint8_t *note = buf + le64_to_cpu(h->notes_off);
+    uint64_t left = le64_to_cpu(h->notes_size);
+    size_t namesz = strlen(name) + 1, size;
+
+    while ((size = fadump_note_size(note, left))) {
+        if ((uint32_t)ldl_le_p(note) == namesz &&
+            !memcmp(note + sizeof(Elf64_Nhdr), name, namesz)) {
+            return true;
+        }
+        note += size;
+        left -= size;
+    }
+    return false;
+}

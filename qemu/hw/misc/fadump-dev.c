@@ -19,12 +19,14 @@
 #include "qemu/module.h"
 #include "qemu/units.h"
 #include "qapi/error.h"
+#include "qapi/qapi-events-fadump.h"
 #include "hw/boards.h"
 #include "hw/core/cpu.h"
 #include "hw/misc/fadump-desc.h"
 #include "hw/misc/fadump-dev.h"
 #include "hw/nvram/fw_cfg.h"
 #include "hw/qdev-properties.h"
+#include "migration/blocker.h"
 #include "migration/vmstate.h"
 #include "system/runstate.h"
 #include "system/runstate-action.h"
@@ -69,8 +71,10 @@ static void fadump_unregister(VirtIOFadump *s)
 }
 
 /* Drop the dump that is held; the next boot has all memory. */
-static void fadump_release(VirtIOFadump *s)
+static void fadump_release(VirtIOFadump *s, FadumpReleaseReason reason)
 {
+    g_autofree char *id = qemu_uuid_unparse_strdup(&s->dump_id);
+
     s->desc_size = 0;
     s->nr_lost = 0;
     s->nr_boots = 0;
@@ -78,16 +82,115 @@ static void fadump_release(VirtIOFadump *s)
     fadump_capture_drop(s);
     FADUMP_CONFINER_GET_CLASS(s->confiner)->lift(s->confiner);
     fadump_set_state(s, VIRTIO_FADUMP_STATE_IDLE);
+    qapi_event_send_fadump_released(id, reason);
 }
 
 /* ------------------------------------------------------------------ */
-/* Resets                                                             */
+/* Crashes and resets                                                 */
+
+/* The ABI's numbers and the schema's order are the same. */
+QEMU_BUILD_BUG_ON(FADUMP_CAUSE_UNKNOWN != VIRTIO_FADUMP_CAUSE_UNKNOWN ||
+                  FADUMP_CAUSE_PANIC != VIRTIO_FADUMP_CAUSE_PANIC ||
+                  FADUMP_CAUSE_WATCHDOG != VIRTIO_FADUMP_CAUSE_WATCHDOG ||
+                  FADUMP_CAUSE_TRIPLE_FAULT !=
+                  VIRTIO_FADUMP_CAUSE_TRIPLE_FAULT ||
+                  FADUMP_CAUSE_GUEST_RESET != VIRTIO_FADUMP_CAUSE_GUEST_RESET ||
+                  FADUMP_CAUSE_OPERATOR != VIRTIO_FADUMP_CAUSE_OPERATOR ||
+                  FADUMP_CAUSE_HOST_RESET != VIRTIO_FADUMP_CAUSE_HOST_RESET ||
+                  FADUMP_CAUSE_PVPANIC != VIRTIO_FADUMP_CAUSE_PVPANIC);
+QEMU_BUILD_BUG_ON(FADUMP_STATE_IDLE != VIRTIO_FADUMP_STATE_IDLE ||
+                  FADUMP_STATE_REGISTERED != VIRTIO_FADUMP_STATE_REGISTERED ||
+                  FADUMP_STATE_DUMP_AVAILABLE !=
+                  VIRTIO_FADUMP_STATE_DUMP_AVAILABLE);
+
+bool virtio_fadump_armed_early(const VirtIOFadump *s)
+{
+    return s->early && !s->announced && s->state == VIRTIO_FADUMP_STATE_IDLE;
+}
+
+static bool fadump_armed(const VirtIOFadump *s)
+{
+    return s->state == VIRTIO_FADUMP_STATE_REGISTERED ||
+           virtio_fadump_armed_early(s);
+}
+
+/* The next reset is a crash for this cause; the first one that is named counts. */
+static void fadump_blame(VirtIOFadump *s, uint32_t cause)
+{
+    if (!s->pending_cause) {
+        s->pending_cause = cause;
+        s->pending_cpu = current_cpu ? current_cpu->cpu_index
+                                     : VIRTIO_FADUMP_CPU_NONE;
+    }
+}
+
+/* A confined boot crashed. The dump that is held is the one that counts. */
+static void fadump_lose(VirtIOFadump *s, uint32_t cause)
+{
+    g_autofree char *id = qemu_uuid_unparse_strdup(&s->dump_id);
+    g_autofree char *why = g_strdup_printf("dump %s is held", id);
+
+    s->crash_lost = true;
+    qapi_event_send_fadump_failed(cause, why);
+}
+
+/* Devices and accelerators tell that the guest has died. */
+static void fadump_guest_crash(Notifier *notifier, void *data)
+{
+    static const uint32_t causes[] = {
+        [GUEST_CRASH_PANIC] = VIRTIO_FADUMP_CAUSE_PVPANIC,
+        [GUEST_CRASH_WATCHDOG] = VIRTIO_FADUMP_CAUSE_WATCHDOG,
+        [GUEST_CRASH_TRIPLE_FAULT] = VIRTIO_FADUMP_CAUSE_TRIPLE_FAULT,
+    };
+    VirtIOFadump *s = container_of(notifier, VirtIOFadump, crash_notifier);
+    GuestCrash *crash = data;
+    bool held = s->state == VIRTIO_FADUMP_STATE_DUMP_AVAILABLE;
+
+    trace_fadump_guest_crash(crash->kind, s->state,
+                             virtio_fadump_armed_early(s));
+    /* without a reset there is no capture: the panic's own action is better */
+    if ((!held && !fadump_armed(s)) ||
+        reboot_action == REBOOT_ACTION_SHUTDOWN) {
+        return;
+    }
+    if (held) {
+        fadump_lose(s, causes[crash->kind]);
+    } else {
+        fadump_blame(s, causes[crash->kind]);
+    }
+    if (crash->kind == GUEST_CRASH_PANIC) {
+        /* and not GUEST_PANICKED, at which libvirt ends or resets the guest */
+        crash->handled = true;
+        if (!held) {
+            qemu_system_guest_crashloaded(NULL);
+        }
+        qemu_system_reset_request(SHUTDOWN_CAUSE_GUEST_PANIC);
+    }
+}
+
+/* Whether this reset ends an operating system, and not firmware's work. */
+static bool fadump_os_runs(VirtIOFadump *s)
+{
+    FadumpConfinerClass *fcc = FADUMP_CONFINER_GET_CLASS(s->confiner);
+    CPUState *cpu;
+
+    CPU_FOREACH(cpu) {
+        if (fcc->vcpu_runs(s->confiner, cpu) == FADUMP_VCPU_OS) {
+            return true;
+        }
+    }
+    return false;
+}
 
 /* VIRTIO_FADUMP_CAUSE_*, or UNKNOWN if this reset is no crash. */
 static uint32_t fadump_cause_of_reset(VirtIOFadump *s, ShutdownCause reason)
 {
     if (s->pending_cause) {
         return s->pending_cause;
+    }
+    if (s->state != VIRTIO_FADUMP_STATE_REGISTERED &&
+        !(virtio_fadump_armed_early(s) && fadump_os_runs(s))) {
+        return VIRTIO_FADUMP_CAUSE_UNKNOWN;
     }
     switch (reason) {
     case SHUTDOWN_CAUSE_GUEST_RESET:
@@ -104,6 +207,7 @@ static uint32_t fadump_cause_of_reset(VirtIOFadump *s, ShutdownCause reason)
 
 static void fadump_crash(VirtIOFadump *s, uint32_t cause)
 {
+    g_autoptr(FadumpDumpInfo) info = NULL;
     Error *err = NULL;
 
     s->nr_lost = 0;
@@ -111,6 +215,7 @@ static void fadump_crash(VirtIOFadump *s, uint32_t cause)
     if (!fadump_capture(s, cause, s->pending_cpu, &err)) {
         /* a plain reset then: nothing is held, nothing is confined */
         trace_fadump_capture_failed(cause, error_get_pretty(err));
+        qapi_event_send_fadump_failed(cause, error_get_pretty(err));
         error_reportf_err(err, "fadump-dev: the crash is not captured: ");
         fadump_unregister(s);
         return;
@@ -119,6 +224,34 @@ static void fadump_crash(VirtIOFadump *s, uint32_t cause)
     fadump_publish(s);
     FADUMP_CONFINER_GET_CLASS(s->confiner)->confine(s->confiner, s->boot);
     fadump_set_state(s, VIRTIO_FADUMP_STATE_DUMP_AVAILABLE);
+    info = virtio_fadump_dump_info(s);
+    qapi_event_send_fadump_captured(info);
+}
+
+/* A boot counts once, if it has come as far as an operating system. */
+static void fadump_count_boot(VirtIOFadump *s)
+{
+    if (!s->boot_counted) {
+        s->boot_counted = true;
+        s->nr_boots++;
+        trace_fadump_confined_boot(s->nr_boots, s->max_boots);
+    }
+}
+
+/* A boot with a dump held ends. */
+static void fadump_confined_boot_ends(VirtIOFadump *s)
+{
+    /* one with no driver is counted now */
+    if (s->crash_lost || fadump_os_runs(s)) {
+        fadump_count_boot(s);
+    }
+    if (s->nr_boots >= s->max_boots && !fadump_save_active(s->save)) {
+        g_autofree char *id = qemu_uuid_unparse_strdup(&s->dump_id);
+
+        warn_report("fadump-dev: dump %s dropped: not released in %" PRIu32
+                    " boots", id, s->nr_boots);
+        fadump_release(s, FADUMP_RELEASE_REASON_MAX_BOOTS);
+    }
 }
 
 /* vCPUs are paused and synchronized, no device has been reset yet. */
@@ -126,26 +259,25 @@ static void fadump_system_reset(Notifier *notifier, void *data)
 {
     VirtIOFadump *s = container_of(notifier, VirtIOFadump, reset_notifier);
     ShutdownCause reason = *(ShutdownCause *)data;
-    uint32_t cause;
 
     if (reason == SHUTDOWN_CAUSE_NONE ||
         reason == SHUTDOWN_CAUSE_SNAPSHOT_LOAD) {
         return;
     }
-    s->boot_counted = false;
-    cause = fadump_cause_of_reset(s, reason);
-    trace_fadump_reset(s->state, reason, cause);
-    if (s->state == VIRTIO_FADUMP_STATE_REGISTERED &&
-        cause != VIRTIO_FADUMP_CAUSE_UNKNOWN) {
-        fadump_crash(s, cause);
-    } else if (s->state == VIRTIO_FADUMP_STATE_DUMP_AVAILABLE &&
-               s->nr_boots >= s->max_boots) {
-        g_autofree char *id = qemu_uuid_unparse_strdup(&s->dump_id);
+    if (s->state == VIRTIO_FADUMP_STATE_DUMP_AVAILABLE) {
+        trace_fadump_reset(s->state, reason, s->pending_cause);
+        fadump_confined_boot_ends(s);
+    } else {
+        uint32_t cause = fadump_cause_of_reset(s, reason);
 
-        warn_report("fadump-dev: dump %s dropped: not released in %" PRIu32
-                    " boots", id, s->nr_boots);
-        fadump_release(s);
+        trace_fadump_reset(s->state, reason, cause);
+        if (cause != VIRTIO_FADUMP_CAUSE_UNKNOWN) {
+            fadump_crash(s, cause);
+        }
     }
+    s->boot_counted = false;
+    s->announced = false;
+    s->crash_lost = false;
     s->pending_cause = VIRTIO_FADUMP_CAUSE_UNKNOWN;
     s->pending_cpu = VIRTIO_FADUMP_CPU_NONE;
 }
@@ -155,9 +287,151 @@ static void virtio_fadump_reset(VirtIODevice *vdev)
 {
     VirtIOFadump *s = VIRTIO_FADUMP(vdev);
 
+    s->event_pending = false;
     if (s->state == VIRTIO_FADUMP_STATE_REGISTERED) {
         fadump_unregister(s);
     }
+}
+
+/* ------------------------------------------------------------------ */
+/* Event queue                                                        */
+
+/* Tell the driver that the host released the dump, as soon as it can be told. */
+static void fadump_send_event(VirtIOFadump *s)
+{
+    VirtIODevice *vdev = VIRTIO_DEVICE(s);
+    g_autofree VirtQueueElement *elem = NULL;
+    struct virtio_fadump_event event = {
+        .type = cpu_to_le32(VIRTIO_FADUMP_EVENT_RELEASED),
+        .state = cpu_to_le32(s->state),
+    };
+    size_t size;
+
+    if (!s->event_pending || !vdev->vm_running ||
+        !(vdev->status & VIRTIO_CONFIG_S_DRIVER_OK)) {
+        return;
+    }
+    elem = virtqueue_pop(s->event_vq, sizeof(VirtQueueElement));
+    if (!elem) {
+        return;
+    }
+    size = iov_size(elem->in_sg, elem->in_num);
+    if (size < sizeof(event)) {
+        virtio_error(vdev, "fadump-dev: %zu bytes for an event, expected at "
+                     "least %zu", size, sizeof(event));
+        virtqueue_detach_element(s->event_vq, elem, 0);
+        return;
+    }
+    memcpy(event.dump_id, s->dump_id.data, sizeof(event.dump_id));
+    iov_from_buf(elem->in_sg, elem->in_num, 0, &event, sizeof(event));
+    virtqueue_push(s->event_vq, elem, sizeof(event));
+    virtio_notify(vdev, s->event_vq);
+    s->event_pending = false;
+    trace_fadump_send_event(VIRTIO_FADUMP_EVENT_RELEASED);
+}
+
+static void virtio_fadump_handle_event(VirtIODevice *vdev, VirtQueue *vq)
+{
+    fadump_send_event(VIRTIO_FADUMP(vdev));
+}
+
+/* ------------------------------------------------------------------ */
+/* The operator                                                       */
+
+/* Whether this host runs the machine, and its state is all here. */
+static bool fadump_machine_is_ours(Error **errp)
+{
+    if (runstate_check(RUN_STATE_INMIGRATE) ||
+        runstate_check(RUN_STATE_FINISH_MIGRATE) ||
+        runstate_check(RUN_STATE_POSTMIGRATE)) {
+        error_setg(errp, "not allowed while the machine is being migrated");
+        return false;
+    }
+    return true;
+}
+
+static bool fadump_check_held(VirtIOFadump *s, Error **errp)
+{
+    if (s->state != VIRTIO_FADUMP_STATE_DUMP_AVAILABLE) {
+        error_setg(errp, "no dump is held");
+        return false;
+    }
+    if (fadump_save_active(s->save)) {
+        error_setg(errp, "the dump is being saved; wait, or use "
+                   "fadump-save-cancel");
+        return false;
+    }
+    return fadump_machine_is_ours(errp);
+}
+
+bool virtio_fadump_trigger(VirtIOFadump *s, Error **errp)
+{
+    if (s->state == VIRTIO_FADUMP_STATE_DUMP_AVAILABLE) {
+        error_setg(errp, "a dump is held; save it, then use fadump-release");
+        return false;
+    }
+    if (!fadump_machine_is_ours(errp)) {
+        return false;
+    }
+    if (runstate_check(RUN_STATE_PRELAUNCH) ||
+        runstate_check(RUN_STATE_SHUTDOWN)) {
+        error_setg(errp, "the guest does not run");
+        return false;
+    }
+    if (reboot_action == REBOOT_ACTION_SHUTDOWN) {
+        error_setg(errp, "with -no-reboot, or -action reboot=shutdown, the "
+                   "guest would be shut down and not captured");
+        return false;
+    }
+    fadump_blame(s, VIRTIO_FADUMP_CAUSE_OPERATOR);
+    qemu_system_reset_request(SHUTDOWN_CAUSE_HOST_QMP_SYSTEM_RESET);
+    return true;
+}
+
+/* The thread that wrote the file has ended. */
+static void fadump_saved(void *opaque)
+{
+    VirtIOFadump *s = opaque;
+    g_autoptr(FadumpSaveInfo) info = fadump_save_info(s->save);
+
+    migrate_del_blocker(&s->save_blocker);
+    qapi_event_send_fadump_save_completed(info);
+}
+
+bool virtio_fadump_save(VirtIOFadump *s, const char *protocol, Error **errp)
+{
+    FadumpSave *save;
+
+    if (!fadump_check_held(s, errp)) {
+        return false;
+    }
+    /* the target host would not have the file */
+    error_setg(&s->save_blocker, "a dump is being saved by fadump-save");
+    if (migrate_add_blocker_internal(&s->save_blocker, errp) < 0) {
+        return false;
+    }
+    save = fadump_save_start(protocol, memory_region_get_ram_ptr(&s->shm),
+                             fadump_saved, s, errp);
+    if (!save) {
+        migrate_del_blocker(&s->save_blocker);
+        return false;
+    }
+    fadump_save_free(s->save);
+    s->save = save;
+    return true;
+}
+
+bool virtio_fadump_host_release(VirtIOFadump *s, Error **errp)
+{
+    if (!fadump_check_held(s, errp)) {
+        return false;
+    }
+    fadump_release(s, FADUMP_RELEASE_REASON_HOST);
+    if (virtio_vdev_has_feature(VIRTIO_DEVICE(s), VIRTIO_FADUMP_F_EVENTS)) {
+        s->event_pending = true;
+        fadump_send_event(s);
+    }
+    return true;
 }
 
 /* ------------------------------------------------------------------ */
@@ -277,7 +551,9 @@ static uint32_t fadump_register_regions(VirtIOFadump *s,
 
     s->vmcoreinfo = vmcoreinfo;
     s->param = param;
+    s->announced = false;
     fadump_set_state(s, VIRTIO_FADUMP_STATE_REGISTERED);
+    qapi_event_send_fadump_registered();
     return VIRTIO_FADUMP_S_OK;
 }
 
@@ -345,6 +621,7 @@ static uint32_t fadump_request(VirtIOFadump *s, const uint8_t *buf,
         if (s->state != VIRTIO_FADUMP_STATE_REGISTERED) {
             return VIRTIO_FADUMP_S_NONE;
         }
+        s->announced = true;
         fadump_unregister(s);
         return VIRTIO_FADUMP_S_OK;
     }
@@ -352,7 +629,10 @@ static uint32_t fadump_request(VirtIOFadump *s, const uint8_t *buf,
         return VIRTIO_FADUMP_S_NONE;
     }
     if (*type == VIRTIO_FADUMP_REQ_RELEASE) {
-        fadump_release(s);
+        if (fadump_save_active(s->save)) {
+            return VIRTIO_FADUMP_S_BUSY;
+        }
+        fadump_release(s, FADUMP_RELEASE_REASON_GUEST);
     } else if (in_size < sizeof(struct virtio_fadump_resp) + s->desc_size) {
         *detail = sizeof(struct virtio_fadump_resp) + s->desc_size;
         return VIRTIO_FADUMP_S_NO_SPACE;
@@ -431,13 +711,12 @@ static void virtio_fadump_get_config(VirtIODevice *vdev, uint8_t *data)
 static void fadump_trigger_panic(VirtIOFadump *s)
 {
     if (s->state == VIRTIO_FADUMP_STATE_REGISTERED) {
-        s->pending_cause = VIRTIO_FADUMP_CAUSE_PANIC;
-        s->pending_cpu = current_cpu ? current_cpu->cpu_index
-                                     : VIRTIO_FADUMP_CPU_NONE;
+        fadump_blame(s, VIRTIO_FADUMP_CAUSE_PANIC);
         /* and not GUEST_PANICKED, at which libvirt ends or resets the guest */
         qemu_system_guest_crashloaded(NULL);
     } else {
         s->nr_lost++;
+        fadump_lose(s, VIRTIO_FADUMP_CAUSE_PANIC);
     }
     qemu_system_reset_request(SHUTDOWN_CAUSE_GUEST_PANIC);
 }
@@ -458,6 +737,7 @@ static void virtio_fadump_set_config(VirtIODevice *vdev, const uint8_t *data)
         fadump_trigger_panic(s);
     } else if (trigger == VIRTIO_FADUMP_TRIGGER_DISARM &&
                s->state == VIRTIO_FADUMP_STATE_REGISTERED) {
+        s->announced = true;
         fadump_unregister(s);
     } else {
         qemu_log_mask(LOG_GUEST_ERROR, "fadump-dev: config write, trigger 0x%"
@@ -470,20 +750,22 @@ static uint64_t virtio_fadump_get_features(VirtIODevice *vdev,
 {
     virtio_add_feature(&features, VIRTIO_FADUMP_F_HOST_MEM);
     virtio_add_feature(&features, VIRTIO_FADUMP_F_CONFINE);
+    virtio_add_feature(&features, VIRTIO_FADUMP_F_EVENTS);
     return features;
 }
 
-/* A boot counts when it has come as far as our driver, once. */
 static void virtio_fadump_set_status(VirtIODevice *vdev, uint8_t status)
 {
     VirtIOFadump *s = VIRTIO_FADUMP(vdev);
 
-    if ((status & VIRTIO_CONFIG_S_DRIVER_OK) && !s->boot_counted &&
-        s->state == VIRTIO_FADUMP_STATE_DUMP_AVAILABLE) {
-        s->boot_counted = true;
-        s->nr_boots++;
-        trace_fadump_confined_boot(s->nr_boots, s->max_boots);
+    if (!(status & VIRTIO_CONFIG_S_DRIVER_OK)) {
+        return;
     }
+    if (s->state == VIRTIO_FADUMP_STATE_DUMP_AVAILABLE) {
+        fadump_count_boot(s);
+    }
+    /* also when the machine starts to run again */
+    fadump_send_event(s);
 }
 
 /* ------------------------------------------------------------------ */
@@ -595,9 +877,13 @@ static void virtio_fadump_realize(DeviceState *dev, Error **errp)
     virtio_init(vdev, VIRTIO_ID_FADUMP, sizeof(struct virtio_fadump_config));
     s->ctrl_vq = virtio_add_queue(vdev, FADUMP_VQ_SIZE,
                                   virtio_fadump_handle_ctrl);
+    s->event_vq = virtio_add_queue(vdev, FADUMP_VQ_SIZE,
+                                   virtio_fadump_handle_event);
 
     s->reset_notifier.notify = fadump_system_reset;
     qemu_add_system_reset_notifier(&s->reset_notifier);
+    s->crash_notifier.notify = fadump_guest_crash;
+    qemu_add_guest_crash_notifier(&s->crash_notifier);
     s->machine_done.notify = fadump_machine_done;
     qemu_add_machine_init_done_notifier(&s->machine_done);
 }
@@ -608,8 +894,10 @@ static void virtio_fadump_unrealize(DeviceState *dev)
     VirtIOFadump *s = VIRTIO_FADUMP(dev);
 
     qemu_remove_machine_init_done_notifier(&s->machine_done);
+    qemu_remove_guest_crash_notifier(&s->crash_notifier);
     qemu_remove_system_reset_notifier(&s->reset_notifier);
     virtio_delete_queue(s->ctrl_vq);
+    virtio_delete_queue(s->event_vq);
     virtio_cleanup(vdev);
 }
 
@@ -619,6 +907,17 @@ static void virtio_fadump_finalize(Object *obj)
 
     g_clear_pointer(&s->ram_map, g_array_unref);
     g_clear_pointer(&s->boot, g_array_unref);
+}
+
+/* What is loaded replaces what is being saved. */
+static int virtio_fadump_pre_load(void *opaque)
+{
+    VirtIOFadump *s = opaque;
+
+    if (fadump_save_active(s->save)) {
+        fadump_save_cancel(s->save);
+    }
+    return 0;
 }
 
 /* The stream is untrusted; shm has been loaded before the device state. */
@@ -660,6 +959,7 @@ static const VMStateDescription vmstate_virtio_fadump_device = {
     .name = "virtio-fadump-device",
     .version_id = 1,
     .minimum_version_id = 1,
+    .pre_load = virtio_fadump_pre_load,
     .post_load = virtio_fadump_post_load,
     .fields = (const VMStateField[]) {
         VMSTATE_UINT64_EQUAL(boot_top, VirtIOFadump,
@@ -676,6 +976,9 @@ static const VMStateDescription vmstate_virtio_fadump_device = {
         VMSTATE_BOOL(boot_counted, VirtIOFadump),
         VMSTATE_UINT32(pending_cause, VirtIOFadump),
         VMSTATE_UINT32(pending_cpu, VirtIOFadump),
+        VMSTATE_BOOL(announced, VirtIOFadump),
+        VMSTATE_BOOL(crash_lost, VirtIOFadump),
+        VMSTATE_BOOL(event_pending, VirtIOFadump),
         VMSTATE_END_OF_LIST()
     },
 };
@@ -696,6 +999,7 @@ static const Property virtio_fadump_properties[] = {
                      capture_host_reset, false),
     DEFINE_PROP_UINT32(VIRTIO_FADUMP_MAX_BOOTS_PROP, VirtIOFadump, max_boots,
                        3),
+    DEFINE_PROP_BOOL(VIRTIO_FADUMP_EARLY_PROP, VirtIOFadump, early, false),
 };
 
 static void virtio_fadump_class_init(ObjectClass *klass, void *data)
@@ -726,6 +1030,8 @@ static void virtio_fadump_class_init(ObjectClass *klass, void *data)
     object_class_property_set_description(klass, VIRTIO_FADUMP_MAX_BOOTS_PROP,
         "Boots after a crash that may leave the dump unreleased before it is "
         "dropped");
+    object_class_property_set_description(klass, VIRTIO_FADUMP_EARLY_PROP,
+        "Take crashes from power-on, before a driver registers");
 }
 
 static const TypeInfo virtio_fadump_types[] = {

@@ -1450,7 +1450,8 @@ static void test_features(const void *opaque)
     qvirtio_pci_device_enable(f->dev);
     g_assert_cmphex(qvirtio_get_features(&f->dev->vdev) & 0xffffff, ==,
                     1 << VIRTIO_FADUMP_F_HOST_MEM |
-                    1 << VIRTIO_FADUMP_F_CONFINE);
+                    1 << VIRTIO_FADUMP_F_CONFINE |
+                    1 << VIRTIO_FADUMP_F_EVENTS);
 
     probe_features(f, base);
     assert_register(f, FAILED);

@@ -87,7 +87,7 @@ struct virtio_fadump_config {
 	__le32 trigger;
 	/* TRIGGER_PANIC writes seen while the dump now held was held */
 	__le32 nr_lost;
-	/* confined boots that reached a driver since the capture */
+	/* confined boots since the capture that reached an operating system */
 	__le32 nr_boots;
 };
 

@@ -9,6 +9,7 @@
 #ifndef HW_MISC_FADUMP_CONFINER_H
 #define HW_MISC_FADUMP_CONFINER_H
 
+#include "hw/core/cpu.h"
 #include "qom/object.h"
 
 #define TYPE_FADUMP_CONFINER "fadump-confiner"
@@ -20,6 +21,16 @@ DECLARE_CLASS_CHECKERS(FadumpConfinerClass, FADUMP_CONFINER,
     INTERFACE_CHECK(FadumpConfiner, (obj), TYPE_FADUMP_CONFINER)
 
 typedef struct FadumpConfiner FadumpConfiner;
+
+/* What a vCPU runs, as far as its registers tell. */
+typedef enum FadumpVcpuRuns {
+    /* it is where a reset or INIT puts it */
+    FADUMP_VCPU_RESET,
+    /* firmware, a bootloader, or a kernel in its first steps */
+    FADUMP_VCPU_FIRMWARE,
+    /* an operating system: its kernel or one of its processes */
+    FADUMP_VCPU_OS,
+} FadumpVcpuRuns;
 
 struct FadumpConfinerClass {
     InterfaceClass parent_class;
@@ -48,6 +59,9 @@ struct FadumpConfinerClass {
 
     /* From the next reset on the machine has all its RAM. */
     void (*lift)(FadumpConfiner *c);
+
+    /* What @cpu, stopped and synchronized, runs. */
+    FadumpVcpuRuns (*vcpu_runs)(FadumpConfiner *c, CPUState *cpu);
 };
 
 #endif /* HW_MISC_FADUMP_CONFINER_H */

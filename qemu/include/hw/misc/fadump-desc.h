@@ -57,4 +57,7 @@ bool fadump_desc_check(const uint8_t *buf, uint64_t size, uint64_t shm_size,
  */
 size_t fadump_note_size(const uint8_t *buf, size_t size);
 
+/* Whether the notes of the checked descriptor @buf have one of that name. */
+bool fadump_desc_has_note(const uint8_t *buf, const char *name);
+
 #endif /* HW_MISC_FADUMP_DESC_H */

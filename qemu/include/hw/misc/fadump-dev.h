@@ -12,6 +12,7 @@
 #include "hw/virtio/virtio.h"
 #include "hw/misc/fadump-confiner.h"
 #include "hw/misc/fadump-range.h"
+#include "hw/misc/fadump-save.h"
 #include "qemu/notify.h"
 #include "qemu/uuid.h"
 #include "qom/object.h"
@@ -23,6 +24,7 @@ OBJECT_DECLARE_SIMPLE_TYPE(VirtIOFadump, VIRTIO_FADUMP)
 #define VIRTIO_FADUMP_BOOT_MEM_PROP "boot-mem"
 #define VIRTIO_FADUMP_CAPTURE_HOST_RESET_PROP "capture-host-reset"
 #define VIRTIO_FADUMP_MAX_BOOTS_PROP "max-boots"
+#define VIRTIO_FADUMP_EARLY_PROP "early"
 
 /* A device takes at least this many regions in one registration. */
 #define FADUMP_MAX_REGIONS 128
@@ -32,6 +34,7 @@ struct VirtIOFadump {
     VirtIODevice parent_obj;
 
     VirtQueue *ctrl_vq;
+    VirtQueue *event_vq;
 
     /*
      * Shared memory region 0: the descriptor, then held memory. Read-only for
@@ -49,20 +52,25 @@ struct VirtIOFadump {
     uint64_t boot_top;
 
     Notifier reset_notifier;
+    Notifier crash_notifier;
     Notifier machine_done;
 
     /* bytes of boot memory that the user asked for, 0 for the default */
     uint64_t boot_mem;
     bool capture_host_reset;
     uint32_t max_boots;
+    bool early;
 
     /* VIRTIO_FADUMP_STATE_* */
     uint32_t state;
     /* what the guest registered, size 0 for none */
     FadumpRange vmcoreinfo;
     FadumpRange param;
+    /* the guest has announced that its next reset is no crash */
+    bool announced;
     /* of the dump that is held */
     uint64_t desc_size;
+    /* or that was held last */
     QemuUUID dump_id;
     uint32_t nr_lost;
     uint32_t nr_boots;
@@ -74,7 +82,31 @@ struct VirtIOFadump {
      */
     uint32_t pending_cause;
     uint32_t pending_cpu;
+    /* a crash of the boot that now ends was seen; the dump before it is kept */
+    bool crash_lost;
+    /* EVENT_RELEASED waits for a buffer, or for the machine to run */
+    bool event_pending;
+
+    /* the fadump-save job that runs, or the last one */
+    FadumpSave *save;
+    Error *save_blocker;
 };
+
+/* What is held now, for QMP; the caller frees. DUMP_AVAILABLE only. */
+FadumpDumpInfo *virtio_fadump_dump_info(VirtIOFadump *s);
+
+/* Whether a crash would be captured though nothing is registered. */
+bool virtio_fadump_armed_early(const VirtIOFadump *s);
+
+/*
+ * What the operator asks for. Under the BQL, false with @errp set if it cannot
+ * be done in this state.
+ */
+bool virtio_fadump_trigger(VirtIOFadump *s, Error **errp);
+bool virtio_fadump_save(VirtIOFadump *s, const char *protocol, Error **errp);
+bool virtio_fadump_host_release(VirtIOFadump *s, Error **errp);
+
+/* ---- fadump-capture.c ---- */
 
 /*
  * Capture the machine: registers and boot memory into shm, sealed by a

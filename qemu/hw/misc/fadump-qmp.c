@@ -1,0 +1,146 @@
+/*
+ * Firmware-assisted dump: QMP commands
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include "qemu/bswap.h"
+#include "qemu/timer.h"
+#include "qapi/error.h"
+#include "qapi/qapi-commands-fadump.h"
+#include "hw/misc/fadump-desc.h"
+#include "hw/misc/fadump-dev.h"
+
+static VirtIOFadump *find_device(Error **errp)
+{
+    Object *obj = object_resolve_path_type("", TYPE_VIRTIO_FADUMP, NULL);
+
+    if (!obj) {
+        error_set(errp, ERROR_CLASS_DEVICE_NOT_FOUND,
+                  "the machine has no fadump-dev device");
+        return NULL;
+    }
+    return VIRTIO_FADUMP(obj);
+}
+
+static void tell_vcpus(FadumpDumpInfo *info, const uint8_t *desc)
+{
+    const struct virtio_fadump_desc *h = (const void *)desc;
+    uint32List **tail = &info->lost_registers;
+    uint32_t i;
+
+    info->vcpus = le32_to_cpu(h->nr_vcpus);
+    for (i = 0; i < info->vcpus; i++) {
+        const struct virtio_fadump_vcpu *vcpu =
+            (const void *)(desc + le64_to_cpu(h->vcpus_off) +
+                           (uint64_t)i * le32_to_cpu(h->vcpu_size));
+
+        if (vcpu->flags & cpu_to_le32(VIRTIO_FADUMP_VCPU_F_REGS_LOST)) {
+            QAPI_LIST_APPEND(tail, i);
+        }
+    }
+}
+
+static void tell_memory(FadumpDumpInfo *info, const uint8_t *desc)
+{
+    const struct virtio_fadump_desc *h = (const void *)desc;
+    uint32_t i;
+
+    for (i = 0; i < le32_to_cpu(h->nr_ranges); i++) {
+        const struct virtio_fadump_range *r =
+            (const void *)(desc + le64_to_cpu(h->ranges_off) +
+                           (uint64_t)i * le32_to_cpu(h->range_size));
+
+        info->memory += le64_to_cpu(r->held);
+        if (le32_to_cpu(r->where) == VIRTIO_FADUMP_WHERE_SHM) {
+            info->held += le64_to_cpu(r->held);
+        }
+    }
+}
+
+FadumpDumpInfo *virtio_fadump_dump_info(VirtIOFadump *s)
+{
+    /* the device wrote it, or checked it when it was loaded */
+    const uint8_t *desc = memory_region_get_ram_ptr(&s->shm);
+    const struct virtio_fadump_desc *h = (const void *)desc;
+    FadumpDumpInfo *info = g_new0(FadumpDumpInfo, 1);
+
+    info->id = qemu_uuid_unparse_strdup(&s->dump_id);
+    /* a stream may hold causes of a newer QEMU's */
+    info->cause = le32_to_cpu(h->cause) < FADUMP_CAUSE__MAX ?
+                  le32_to_cpu(h->cause) : FADUMP_CAUSE_UNKNOWN;
+    info->crash_cpu = le32_to_cpu(h->crash_cpu);
+    info->has_crash_cpu = info->crash_cpu != VIRTIO_FADUMP_CPU_NONE;
+    info->time = le64_to_cpu(h->time_ns) / NANOSECONDS_PER_SECOND;
+    info->capture_time = le64_to_cpu(h->capture_ns);
+    info->vmcoreinfo = fadump_desc_has_note(desc, "VMCOREINFO");
+    info->boots = s->nr_boots;
+    info->lost = s->nr_lost;
+    tell_vcpus(info, desc);
+    tell_memory(info, desc);
+    return info;
+}
+
+FadumpInfo *qmp_query_fadump(Error **errp)
+{
+    VirtIOFadump *s = find_device(errp);
+    FadumpInfo *info;
+
+    if (!s) {
+        return NULL;
+    }
+    info = g_new0(FadumpInfo, 1);
+    info->state = s->state;
+    info->early = virtio_fadump_armed_early(s);
+    info->boot_mem = fadump_ranges_size(s->boot);
+    info->max_boots = s->max_boots;
+    if (s->state == VIRTIO_FADUMP_STATE_DUMP_AVAILABLE) {
+        info->dump = virtio_fadump_dump_info(s);
+    }
+    if (s->save) {
+        info->save = fadump_save_info(s->save);
+    }
+    return info;
+}
+
+void qmp_fadump_trigger(Error **errp)
+{
+    VirtIOFadump *s = find_device(errp);
+
+    if (s) {
+        virtio_fadump_trigger(s, errp);
+    }
+}
+
+void qmp_fadump_save(const char *protocol, Error **errp)
+{
+    VirtIOFadump *s = find_device(errp);
+
+    if (s) {
+        virtio_fadump_save(s, protocol, errp);
+    }
+}
+
+void qmp_fadump_save_cancel(Error **errp)
+{
+    VirtIOFadump *s = find_device(errp);
+
+    if (!s) {
+        return;
+    }
+    if (!fadump_save_active(s->save)) {
+        error_setg(errp, "no dump is being saved");
+        return;
+    }
+    fadump_save_cancel(s->save);
+}
+
+void qmp_fadump_release(Error **errp)
+{
+    VirtIOFadump *s = find_device(errp);
+
+    if (s) {
+        virtio_fadump_host_release(s, errp);
+    }
+}

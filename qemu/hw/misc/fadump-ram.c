@@ -1,0 +1,82 @@
+/*
+ * Firmware-assisted dump: the guest's RAM as the memory map has it now
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include "qapi/error.h"
+#include "exec/address-spaces.h"
+#include "hw/boards.h"
+#include "hw/mem/memory-device.h"
+#include "hw/misc/fadump-ram.h"
+#include "standard-headers/linux/virtio_fadump.h"
+
+typedef struct RamListener {
+    MemoryListener listener;
+    GArray *runs;       /* of FadumpRamRun */
+    bool unaligned;
+} RamListener;
+
+static bool is_guest_ram(const MemoryRegionSection *section)
+{
+    MachineState *ms = MACHINE(qdev_get_machine());
+    const MemoryRegion *mr = section->mr;
+
+    if (!memory_region_is_ram((MemoryRegion *)mr) || section->readonly ||
+        memory_region_is_ram_device((MemoryRegion *)mr) ||
+        memory_region_is_nonvolatile((MemoryRegion *)mr)) {
+        return false;
+    }
+    /* with -numa memdev, machine->ram is a container */
+    return mr == ms->ram || mr->container == ms->ram ||
+           (ms->device_memory && mr->container == &ms->device_memory->mr);
+}
+
+static void ram_listener_region_add(MemoryListener *listener,
+                                    MemoryRegionSection *section)
+{
+    RamListener *l = container_of(listener, RamListener, listener);
+    FadumpRamRun run, *last;
+
+    if (!is_guest_ram(section)) {
+        return;
+    }
+    run.range.base = section->offset_within_address_space;
+    run.range.size = int128_get64(section->size);
+    run.mr = section->mr;
+    run.host = memory_region_get_ram_ptr(section->mr) +
+               section->offset_within_region;
+    l->unaligned |= (run.range.base | run.range.size) %
+                    VIRTIO_FADUMP_PAGE_SIZE;
+
+    last = l->runs->len ?
+           &g_array_index(l->runs, FadumpRamRun, l->runs->len - 1) : NULL;
+    if (last && last->mr == run.mr &&
+        last->range.base + last->range.size == run.range.base &&
+        last->host + last->range.size == run.host) {
+        last->range.size += run.range.size;
+    } else {
+        g_array_append_val(l->runs, run);
+    }
+}
+
+GArray *fadump_ram_runs(Error **errp)
+{
+    RamListener l = {
+        .listener = {
+            .name = "fadump-ram",
+            .region_add = ram_listener_region_add,
+        },
+        .runs = g_array_new(false, false, sizeof(FadumpRamRun)),
+    };
+
+    memory_listener_register(&l.listener, &address_space_memory);
+    memory_listener_unregister(&l.listener);
+    if (l.unaligned) {
+        error_setg(errp, "guest RAM is not page aligned");
+        g_array_unref(l.runs);
+        return NULL;
+    }
+    return l.runs;
+}

@@ -1,0 +1,509 @@
+/*
+ * Firmware-assisted dump: writing a held dump to a file, in the background
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * The dump does not change while it is held, so a thread can read it with the
+ * guest running and without the BQL. The file has no name until it is complete
+ * and on stable storage.
+ */
+
+#include "qemu/osdep.h"
+#include <glib/gstdio.h>
+#include <poll.h>
+#include "qemu/bswap.h"
+#include "qemu/cutils.h"
+#include "qemu/error-report.h"
+#include "qemu/main-loop.h"
+#include "qemu/notify.h"
+#include "qemu/sockets.h"
+#include "qemu/thread.h"
+#include "qemu/units.h"
+#include "qemu/uuid.h"
+#include "qapi/error.h"
+#include "hw/misc/fadump-elf.h"
+#include "hw/misc/fadump-ram.h"
+#include "hw/misc/fadump-save.h"
+#include "monitor/monitor.h"
+#include "standard-headers/linux/virtio_fadump.h"
+#include "system/system.h"
+#include "trace.h"
+
+/* Most that is written without a look at a request to cancel. */
+#define WRITE_CHUNK (4 * MiB)
+/* Runs of zeros of this size become holes of a file. */
+#define HOLE_SIZE (64 * KiB)
+/* How often to look for a request to cancel while a pipe is full, in ms */
+#define POLL_MS 100
+
+/* A part of the file, contiguous in host memory. */
+typedef struct SavePart {
+    const uint8_t *host;
+    uint64_t size;
+} SavePart;
+
+struct FadumpSave {
+    /* under the BQL */
+    bool active;
+    FadumpSaveStatus status;
+    char *id;
+    Error *err;
+    void (*done)(void *opaque);
+    void *opaque;
+    Notifier exit_notifier;
+    QemuThread thread;
+
+    /* set before the thread starts, then its own */
+    int fd;
+    /* the name to give, NULL if it has one or is no file */
+    char *path;
+    /* the name it has while it is written, NULL if it has none */
+    char *temp;
+    /* a regular file */
+    bool seekable;
+    GByteArray *header;
+    GArray *parts;      /* of SavePart */
+    GPtrArray *regions; /* referenced MemoryRegion */
+    uint64_t total;
+
+    /* atomic */
+    uint64_t written;
+    bool cancel;
+};
+
+/* ------------------------------------------------------------------ */
+/* Where it goes                                                      */
+
+/*
+ * A file without a name, where the file system can do that: then nothing is
+ * left of it whatever happens to this process.
+ */
+static bool open_unnamed(FadumpSave *save, Error **errp)
+{
+    g_autofree char *dir = g_path_get_dirname(save->path);
+
+    save->fd = open(dir, O_TMPFILE | O_WRONLY | O_CLOEXEC, 0600);
+    if (save->fd >= 0) {
+        return true;
+    }
+    if (errno != EOPNOTSUPP && errno != EISDIR && errno != ENOENT &&
+        errno != EINVAL) {
+        error_setg_errno(errp, errno, "cannot create a file in %s", dir);
+        return false;
+    }
+    save->temp = g_strdup_printf("%s.XXXXXX", save->path);
+    save->fd = g_mkstemp_full(save->temp, O_WRONLY | O_CLOEXEC, 0600);
+    if (save->fd < 0) {
+        error_setg_errno(errp, errno, "cannot create %s", save->temp);
+        g_clear_pointer(&save->temp, g_free);
+        return false;
+    }
+    return true;
+}
+
+static bool open_file(FadumpSave *save, const char *path, Error **errp)
+{
+    struct stat st;
+
+    if (!*path) {
+        error_setg(errp, "parameter 'protocol' has no file name after 'file:'");
+        return false;
+    }
+    /* what was passed by add-fd, devices and pipes cannot be replaced */
+    if (strstart(path, "/dev/fdset/", NULL) ||
+        (stat(path, &st) == 0 && !S_ISREG(st.st_mode))) {
+        save->fd = qemu_open(path, O_WRONLY | O_NONBLOCK, errp);
+        return save->fd >= 0;
+    }
+    save->path = g_strdup(path);
+    return open_unnamed(save, errp);
+}
+
+static bool open_target(FadumpSave *save, const char *protocol, Error **errp)
+{
+    struct stat st;
+    const char *p;
+
+    if (strstart(protocol, "fd:", &p)) {
+        save->fd = monitor_get_fd(monitor_cur(), p, errp);
+        if (save->fd < 0) {
+            return false;
+        }
+    } else if (strstart(protocol, "file:", &p)) {
+        if (!open_file(save, p, errp)) {
+            return false;
+        }
+    } else {
+        error_setg(errp,
+                   "parameter 'protocol' must start with 'file:' or 'fd:'");
+        return false;
+    }
+    if (fstat(save->fd, &st)) {
+        error_setg_errno(errp, errno, "cannot use the file");
+        return false;
+    }
+    save->seekable = S_ISREG(st.st_mode);
+    if (save->seekable && ftruncate(save->fd, 0)) {
+        error_setg_errno(errp, errno, "cannot empty the file");
+        return false;
+    }
+    if (!save->seekable) {
+        /* a reader that is slow must not keep us from being cancelled */
+        g_unix_set_fd_nonblocking(save->fd, true, NULL);
+    }
+    return true;
+}
+
+static bool sync_dir(const char *path, Error **errp)
+{
+    g_autofree char *dir = g_path_get_dirname(path);
+    int fd = qemu_open(dir, O_RDONLY | O_DIRECTORY, errp);
+    bool ok;
+
+    if (fd < 0) {
+        return false;
+    }
+    /* some file systems cannot, and need not */
+    ok = fsync(fd) == 0 || errno == EINVAL;
+    if (!ok) {
+        error_setg_errno(errp, errno, "cannot sync %s", dir);
+    }
+    qemu_close(fd);
+    return ok;
+}
+
+/* Put what was written on stable storage, then give it its name. */
+static bool publish(FadumpSave *save, Error **errp)
+{
+    g_autofree char *self = g_strdup_printf("/proc/self/fd/%d", save->fd);
+
+    if (fsync(save->fd) && errno != EINVAL && errno != EROFS) {
+        error_setg_errno(errp, errno, "cannot sync the file");
+        return false;
+    }
+    if (!save->path) {
+        return true;
+    }
+    if (!save->temp) {
+        if (linkat(AT_FDCWD, self, AT_FDCWD, save->path,
+                   AT_SYMLINK_FOLLOW) == 0) {
+            return sync_dir(save->path, errp);
+        }
+        if (errno != EEXIST) {
+            error_setg_errno(errp, errno, "cannot create %s", save->path);
+            return false;
+        }
+        /* link does not replace, rename does */
+        save->temp = g_strdup_printf("%s.%08" PRIx32, save->path,
+                                     g_random_int());
+        if (linkat(AT_FDCWD, self, AT_FDCWD, save->temp, AT_SYMLINK_FOLLOW)) {
+            error_setg_errno(errp, errno, "cannot create %s", save->temp);
+            g_clear_pointer(&save->temp, g_free);
+            return false;
+        }
+    }
+    if (rename(save->temp, save->path)) {
+        error_setg_errno(errp, errno, "cannot create %s", save->path);
+        return false;
+    }
+    g_clear_pointer(&save->temp, g_free);
+    return sync_dir(save->path, errp);
+}
+
+static void unlink_temp(FadumpSave *save)
+{
+    if (save->temp) {
+        unlink(save->temp);
+        g_clear_pointer(&save->temp, g_free);
+    }
+}
+
+/* ------------------------------------------------------------------ */
+/* What is written                                                    */
+
+static void add_part(FadumpSave *save, const uint8_t *host, uint64_t size)
+{
+    SavePart part = { .host = host, .size = size };
+
+    g_array_append_val(save->parts, part);
+}
+
+/* Guest RAM at [@addr, @addr + @size), which may be several runs. */
+static bool add_ram(FadumpSave *save, const GArray *runs, uint64_t addr,
+                    uint64_t size, Error **errp)
+{
+    guint i;
+
+    for (i = 0; i < runs->len && size; i++) {
+        const FadumpRamRun *run = &g_array_index(runs, FadumpRamRun, i);
+        uint64_t off = addr - run->range.base, n;
+
+        if (addr < run->range.base || off >= run->range.size) {
+            continue;
+        }
+        n = MIN(size, run->range.size - off);
+        add_part(save, run->host + off, n);
+        memory_region_ref(run->mr);
+        g_ptr_array_add(save->regions, run->mr);
+        addr += n;
+        size -= n;
+    }
+    if (size) {
+        error_setg(errp, "there is no RAM at 0x%" PRIx64 " any more", addr);
+        return false;
+    }
+    return true;
+}
+
+static bool plan(FadumpSave *save, const uint8_t *shm, Error **errp)
+{
+    g_autoptr(GArray) segments =
+        g_array_new(false, false, sizeof(FadumpElfSegment));
+    g_autoptr(GArray) runs = fadump_ram_runs(errp);
+    guint i;
+
+    if (!runs) {
+        return false;
+    }
+    save->header = fadump_elf_build(shm, segments, errp);
+    if (!save->header) {
+        return false;
+    }
+    add_part(save, save->header->data, save->header->len);
+    save->total = save->header->len;
+    for (i = 0; i < segments->len; i++) {
+        const FadumpElfSegment *seg =
+            &g_array_index(segments, FadumpElfSegment, i);
+
+        if (seg->shm) {
+            add_part(save, shm + seg->src, seg->size);
+        } else if (!add_ram(save, runs, seg->src, seg->size, errp)) {
+            return false;
+        }
+        save->total += seg->size;
+    }
+    return true;
+}
+
+/* ------------------------------------------------------------------ */
+/* The thread                                                         */
+
+/* Write @size bytes at @offset; false with errno set. */
+static bool write_bytes(FadumpSave *save, const uint8_t *buf, size_t size,
+                        uint64_t offset)
+{
+    while (size) {
+        ssize_t n = save->seekable ? pwrite(save->fd, buf, size, offset)
+                                   : write(save->fd, buf, size);
+
+        if (n < 0 && errno == EAGAIN) {
+            struct pollfd pfd = { .fd = save->fd, .events = POLLOUT };
+
+            if (qatomic_read(&save->cancel)) {
+                errno = ECANCELED;
+                return false;
+            }
+            poll(&pfd, 1, POLL_MS);
+            continue;
+        }
+        if (n < 0 && errno == EINTR) {
+            continue;
+        }
+        if (n <= 0) {
+            errno = n ? errno : ENOSPC;
+            return false;
+        }
+        buf += n;
+        size -= n;
+        offset += n;
+        if (!save->seekable) {
+            qatomic_set(&save->written, save->written + n);
+        }
+    }
+    return true;
+}
+
+/* As write_bytes(), but leave out runs of zeros. */
+static bool write_sparse(FadumpSave *save, const uint8_t *buf, size_t size,
+                         uint64_t offset)
+{
+    size_t start = 0, pos, n;
+
+    for (pos = 0; pos < size; pos += n) {
+        n = MIN(size - pos, HOLE_SIZE);
+        if (!buffer_is_zero(buf + pos, n)) {
+            continue;
+        }
+        if (!write_bytes(save, buf + start, pos - start, offset + start)) {
+            return false;
+        }
+        start = pos + n;
+    }
+    return write_bytes(save, buf + start, size - start, offset + start);
+}
+
+static bool write_parts(FadumpSave *save, Error **errp)
+{
+    uint64_t offset = 0;
+    guint i;
+
+    for (i = 0; i < save->parts->len; i++) {
+        const SavePart *part = &g_array_index(save->parts, SavePart, i);
+        uint64_t pos, n;
+
+        for (pos = 0; pos < part->size; pos += n) {
+            n = MIN(part->size - pos, WRITE_CHUNK);
+            if (qatomic_read(&save->cancel)) {
+                return false;
+            }
+            if (!(save->seekable ? write_sparse : write_bytes)(
+                    save, part->host + pos, n, offset)) {
+                error_setg_errno(errp, errno, "cannot write at %" PRIu64
+                                 " of %" PRIu64 " bytes", offset, save->total);
+                return false;
+            }
+            offset += n;
+            if (save->seekable) {
+                qatomic_set(&save->written, offset);
+            }
+        }
+    }
+    /* it may end in a hole */
+    if (save->seekable && ftruncate(save->fd, save->total)) {
+        error_setg_errno(errp, errno, "cannot set the size of the file");
+        return false;
+    }
+    return true;
+}
+
+/* In the main loop, when the thread has nothing more to do. */
+static void save_ended(void *opaque)
+{
+    FadumpSave *save = opaque;
+
+    qemu_thread_join(&save->thread);
+    qemu_remove_exit_notifier(&save->exit_notifier);
+    g_ptr_array_set_size(save->regions, 0);
+    save->active = false;
+    trace_fadump_save_end(save->status, qatomic_read(&save->written),
+                          save->err ? error_get_pretty(save->err) : "");
+    save->done(save->opaque);
+}
+
+static void *save_thread(void *opaque)
+{
+    FadumpSave *save = opaque;
+    bool ok = write_parts(save, &save->err) && !qatomic_read(&save->cancel) &&
+              publish(save, &save->err);
+
+    if (!ok && save->seekable && ftruncate(save->fd, 0)) {
+        /* then half a dump stays in a file that was passed to us */
+        warn_report("fadump-save: cannot empty the file: %s", strerror(errno));
+    }
+    qemu_close(save->fd);
+    unlink_temp(save);
+    if (ok) {
+        save->status = FADUMP_SAVE_STATUS_COMPLETED;
+    } else if (qatomic_read(&save->cancel)) {
+        error_free(save->err);
+        save->err = NULL;
+        save->status = FADUMP_SAVE_STATUS_CANCELLED;
+    } else {
+        save->status = FADUMP_SAVE_STATUS_FAILED;
+    }
+    aio_bh_schedule_oneshot(qemu_get_aio_context(), save_ended, save);
+    return NULL;
+}
+
+/* QEMU ends with the file half written. */
+static void save_exit(Notifier *notifier, void *data)
+{
+    FadumpSave *save = container_of(notifier, FadumpSave, exit_notifier);
+
+    /* the thread must not give the file its name from now on */
+    qatomic_set(&save->cancel, true);
+    qemu_thread_join(&save->thread);
+}
+
+/* ------------------------------------------------------------------ */
+/* Interface                                                          */
+
+static void region_unref(gpointer mr)
+{
+    memory_region_unref(mr);
+}
+
+FadumpSave *fadump_save_start(const char *protocol, const uint8_t *shm,
+                              void (*done)(void *opaque), void *opaque,
+                              Error **errp)
+{
+    const struct virtio_fadump_desc *h = (const void *)shm;
+    FadumpSave *save = g_new0(FadumpSave, 1);
+    QemuUUID id;
+
+    memcpy(id.data, h->dump_id, sizeof(id.data));
+    save->id = qemu_uuid_unparse_strdup(&id);
+    save->parts = g_array_new(false, false, sizeof(SavePart));
+    save->regions = g_ptr_array_new_with_free_func(region_unref);
+    save->fd = -1;
+    save->done = done;
+    save->opaque = opaque;
+
+    if (!plan(save, shm, errp) || !open_target(save, protocol, errp)) {
+        if (save->fd >= 0) {
+            qemu_close(save->fd);
+        }
+        unlink_temp(save);
+        fadump_save_free(save);
+        return NULL;
+    }
+    trace_fadump_save_start(save->total, save->seekable);
+    save->active = true;
+    save->status = FADUMP_SAVE_STATUS_ACTIVE;
+    save->exit_notifier.notify = save_exit;
+    qemu_add_exit_notifier(&save->exit_notifier);
+    qemu_thread_create(&save->thread, "fadump-save", save_thread, save,
+                       QEMU_THREAD_JOINABLE);
+    return save;
+}
+
+void fadump_save_cancel(FadumpSave *save)
+{
+    qatomic_set(&save->cancel, true);
+}
+
+bool fadump_save_active(const FadumpSave *save)
+{
+    return save && save->active;
+}
+
+FadumpSaveInfo *fadump_save_info(const FadumpSave *save)
+{
+    FadumpSaveInfo *info = g_new0(FadumpSaveInfo, 1);
+
+    /* what the thread has found is told when it has ended */
+    info->status = save->active ? FADUMP_SAVE_STATUS_ACTIVE : save->status;
+    info->id = g_strdup(save->id);
+    info->written = qatomic_read(&save->written);
+    info->total = save->total;
+    if (!save->active && save->err) {
+        info->error = g_strdup(error_get_pretty(save->err));
+    }
+    return info;
+}
+
+void fadump_save_free(FadumpSave *save)
+{
+    if (!save) {
+        return;
+    }
+    g_ptr_array_unref(save->regions);
+    g_array_unref(save->parts);
+    if (save->header) {
+        g_byte_array_unref(save->header);
+    }
+    error_free(save->err);
+    g_free(save->path);
+    g_free(save->id);
+    g_free(save);
+}

@@ -1,0 +1,27 @@
+/*
+ * Firmware-assisted dump: the guest's RAM as the memory map has it now
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#ifndef HW_MISC_FADUMP_RAM_H
+#define HW_MISC_FADUMP_RAM_H
+
+#include "exec/memory.h"
+#include "hw/misc/fadump-range.h"
+
+/* One run of guest RAM: contiguous in guest-physical and host memory. */
+typedef struct FadumpRamRun {
+    FadumpRange range;
+    uint8_t *host;
+    /* of its start; who keeps @host beyond the BQL takes a reference */
+    MemoryRegion *mr;
+} FadumpRamRun;
+
+/*
+ * System RAM and DIMMs, no ROM, no VGA, no memory of devices: an array of
+ * FadumpRamRun, ascending. The caller frees. Under the BQL. NULL with @errp
+ * set if some of it is not page aligned.
+ */
+GArray *fadump_ram_runs(Error **errp);
+
+#endif /* HW_MISC_FADUMP_RAM_H */
