@@ -8,6 +8,7 @@
 #
 #   build/guest/<release>/initramfs.cpio.gz
 #   build/guest/bin/           the guests' test programs, with symbols
+#   build/guest/tinyboot.elf   a guest without an operating system
 #
 # It holds busybox, Debian's unmodified makedumpfile and kexec with their
 # libraries, the modules that a guest needs, the guest driver (found by its
@@ -132,6 +133,24 @@ compile_programs() {
     printf '%s\n' "$key" >"$out/.key"
 }
 
+# QEMU takes multiboot kernels in ELF32 only, 64-bit code in them or not.
+tinyboot() {
+    local dir=$top/tests/guest/tinyboot
+    gcc -c -o "$1.o" "$dir/tinyboot.S"
+    ld -m elf_x86_64 --build-id=none -z noexecstack -T "$dir/tinyboot.ld" -o "$1.64" "$1.o"
+    objcopy -O elf32-i386 "$1.64" "$1"
+    rm "$1.o" "$1.64"
+}
+
+compile_tinyboot() {
+    local key out=$build/guest/tinyboot.elf
+    key=$(hash_inputs "$top/tests/guest/tinyboot" "$(gcc --version)" "$(declare -f tinyboot)")
+    [ "$(cat "$out.key" 2>/dev/null)" != "$key" ] || return 0
+    step "assembling the guest without an operating system"
+    advice="an error is a defect in tests/guest/tinyboot" run_logged tinyboot tinyboot "$out"
+    printf '%s\n' "$key" >"$out.key"
+}
+
 # Copy the named modules and what they need; an absent one is built in or this
 # kernel has it not.
 install_modules() {
@@ -213,13 +232,14 @@ main() {
         done
     fi
     [ ${#releases[@]} -gt 0 ] || die "there is no kernel in build/kernels" "run scripts/kernel.sh"
-    need_tools gcc cpio gzip xz depmod modprobe readelf strip
+    need_tools gcc ld objcopy cpio gzip xz depmod modprobe readelf strip
     mkdir -p "$cache/guestroot" "$build/guest"
     root=$cache/guestroot/$(hash_inputs "${packages[@]}")
     newer_root=$cache/guestroot/$(hash_inputs "${newer_packages[@]}" merged-usr)
     with_lock guestroot guest_root "bookworm bookworm-security" "${packages[@]}"
     root=$newer_root with_lock guestroot guest_root trixie "${newer_packages[@]}"
     compile_programs
+    compile_tinyboot
     for link in "${releases[@]}"; do
         build_one "$link"
     done

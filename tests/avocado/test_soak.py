@@ -27,7 +27,7 @@ class Soak(FadumpTest):
             self.assertEqual(guest.cmd('nproc'), '4')
             self.assert_captured(guest)
             self.assert_quiet(guest)
-            guest.reset(DEADLINE)
+            guest.reset(timeout=DEADLINE)
             print(f'# confined boot {number}: '
                   f'{time.monotonic() - begin:.1f} s', file=sys.stderr)
 

@@ -102,11 +102,16 @@ class Guest:
 
     def __init__(self, logdir, *, kernel, machine='q35', vcpus=1, memory='1G',
                  fadump='', cmdline='', args=(), disks=(), initrd=None,
-                 image=None, boot_disk=None, gdb=False):
+                 image=None, boot_disk=None, tiny=None, accel=None,
+                 gdb=False):
         """fadump: properties of the device, or None for no device.
         args: further arguments of QEMU. disks: of class Disk, /dev/vda on.
+        initrd: '' for none.
         boot_disk: an image whose bootloader loads the kernel, instead of QEMU.
+        tiny: what the guest of tests/guest/tinyboot does, which runs instead
+        of Linux; '' for a machine with its firmware and nothing else.
         gdb: with a gdbstub."""
+        accel = accel or build.accel()
         self.logdir = logdir
         self.kernel = kernel
         self.machine = machine
@@ -131,7 +136,7 @@ class Guest:
         self.args = [
             build.qemu_binary(), '-nodefaults', '-no-user-config',
             '-display', 'none', '-S',
-            '-machine', machine, '-accel', build.accel(),
+            '-machine', machine, '-accel', accel,
             '-smp', str(vcpus), '-m', f'{self.memory >> 20}M',
             '-qmp', f'unix:{self._socket("qmp")},server=on,wait=off',
             '-chardev', f'file,id=console,path={self.console_log}',
@@ -147,12 +152,15 @@ class Guest:
                           f'file={boot_disk},format=raw,media=disk,readonly=on,'
                           'if=none,id=boot',
                           '-device', 'virtio-blk-pci,drive=boot,bootindex=0']
-        else:
+        elif tiny:
+            self.args += ['-kernel', build.tinyboot(), '-append', tiny]
+        elif tiny is None:
             self.args += ['-kernel', image or kernel.vmlinuz,
-                          '-initrd', initrd or kernel.initramfs,
                           '-append', f'{CMDLINE} {cmdline}'.strip()]
-        if build.accel() == 'kvm':
-            self.args += ['-cpu', 'host']
+            if initrd != '':
+                self.args += ['-initrd', initrd or kernel.initramfs]
+        if accel == 'kvm':
+            self.args += ['-cpu', 'host' if tiny is None else 'qemu64']
         if fadump is not None:
             self.args += ['-device', ','.join(['fadump-dev', fadump])
                           if fadump else 'fadump-dev']
@@ -253,6 +261,34 @@ class Guest:
     def firmware_starts(self):
         """How often SeaBIOS began, resets of its own included."""
         return self._read(self.firmware_log).count(b'SeaBIOS (version')
+
+    def tiny_boots(self):
+        """What each boot of tinyboot was told to do, and how many bytes of
+        memory above 1 MiB firmware told it of."""
+        return [(action.decode(), int(kib, 16) << 10)
+                for action, kib in re.findall(rb'^tiny (\w) ([0-9a-f]{8})$',
+                                              self._read(self.firmware_log),
+                                              re.M)]
+
+    def wait_for(self, what, condition, timeout=COMMAND_TIMEOUT):
+        """Wait for what no event tells; the condition's value."""
+        deadline = time.monotonic() + timeout
+        while True:
+            value = condition()
+            if value:
+                return value
+            if self.process.poll() is not None:
+                raise self.trouble(f'{what}: QEMU has gone (status '
+                                   f'{self.process.returncode})')
+            if time.monotonic() > deadline:
+                raise self.trouble(f'{what}: not in {timeout:.0f} s')
+            time.sleep(0.05)
+
+    def wait_tiny(self, number, timeout=30 * build.TIMEOUT_SCALE):
+        """The boot of tinyboot with that number, counted from 1."""
+        self.wait_for(f'boot {number} of tinyboot',
+                      lambda: len(self.tiny_boots()) >= number, timeout)
+        return self.tiny_boots()[number - 1]
 
     def trouble(self, what):
         return GuestError(f'{what}\n--- end of the console:\n'
@@ -361,11 +397,11 @@ class Guest:
         self.send(command)
         return self.wait_boot(timeout)
 
-    def reset(self, timeout=BOOT_TIMEOUT):
-        """system_reset by the host, and wait for the next boot."""
+    def reset(self, command='system_reset', timeout=BOOT_TIMEOUT):
+        """A reset by the host, and wait for the next boot."""
         self._console_mark = self.console_size()
         self._started = time.monotonic()
-        self.qmp.cmd('system_reset')
+        self.qmp.cmd(command)
         return self.wait_boot(timeout)
 
 
