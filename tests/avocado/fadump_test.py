@@ -13,7 +13,9 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 import unittest
+import uuid
 
 from vmtest import abi, build
 from vmtest.guest import Disk, Guest, GuestError
@@ -149,7 +151,11 @@ class FadumpTest(unittest.TestCase):
         return Vmcore(read)
 
     def assert_captured(self, guest, cause='CAUSE_PANIC'):
-        """The boot now running is a confined one with a usable dump."""
+        """The boot now running is a confined one with a usable dump: its
+        descriptor."""
+        return self._assert_captured(guest, cause)[0]
+
+    def _assert_captured(self, guest, cause):
         if not guest.exists(VMCORE):
             raise guest.trouble('no /proc/vmcore after the crash')
         descriptor = self.descriptor(guest)
@@ -174,7 +180,72 @@ class FadumpTest(unittest.TestCase):
         self.assertEqual(core.memory(), descriptor.memory())
         self.assertEqual(len(core.cpu_registers()), guest.vcpus)
         self.assertEqual(guest.cmd(f'cat {FADUMP}/registered'), '0')
-        return descriptor
+        return descriptor, core
+
+    def events(self, guest, name, start=0):
+        """The data of the events of that name, of those from number start
+        on."""
+        return [e.get('data') for e in guest.qmp.poll()[start:]
+                if e['event'] == name]
+
+    def assert_event(self, guest, cause, start=0):
+        """There was one capture since event number start, for that cause, and
+        it is held: the dump, as QMP tells of it."""
+        self.assertEqual(self.events(guest, 'FADUMP_FAILED', start), [])
+        dumps = [d['dump'] for d in self.events(guest, 'FADUMP_CAPTURED',
+                                                start)]
+        self.assertEqual([d['cause'] for d in dumps], [cause])
+        dump = dumps[0]
+        self.assertEqual(dump['vcpus'], guest.vcpus)
+        self.assertEqual((dump['boots'], dump['lost']), (0, 0))
+        self.assertLess(abs(time.time() - dump['time']), 3600)
+        # From 640 KiB to 1 MiB there are VGA and what firmware made read-only.
+        self.assertTrue(0 <= guest.memory - dump['memory'] <= 0x60000, dump)
+        info = guest.qmp.cmd('query-fadump')
+        self.assertEqual(info['state'], 'dump-available')
+        self.assertEqual(dict(info['dump'], boots=0, lost=0), dump)
+        self.assertGreaterEqual(info['boot-mem'], dump['held'])
+        self.assertGreater(dump['held'], info['boot-mem'] - 0x60001)
+        return dump
+
+    def assert_cause(self, guest, cause, start=0):
+        """A confined boot runs after a capture for that cause, and host and
+        guest say the same of it: the dump as QMP tells of it, and what the
+        guest's /proc/vmcore has."""
+        descriptor, core = self._assert_captured(
+            guest, 'CAUSE_' + cause.upper().replace('-', '_'))
+        dump = self.assert_event(guest, cause, start)
+        header = descriptor.header
+        crash_cpu = (None if header['crash_cpu'] == abi.CPU_NONE
+                     else header['crash_cpu'])
+        self.assertEqual(dump, {
+            'id': str(uuid.UUID(bytes=header['dump_id'])),
+            'cause': cause,
+            'time': header['time_ns'] // 10**9,
+            'vcpus': header['nr_vcpus'],
+            'lost-registers': [i for i, v in enumerate(descriptor.vcpus)
+                               if v['flags'] & abi.VCPU_F_REGS_LOST],
+            'vmcoreinfo': bool(core.note('VMCOREINFO')),
+            'memory': descriptor.memory(),
+            'held': descriptor.held_outside(),
+            'capture-time': header['capture_ns'],
+            'boots': 0,
+            'lost': 0,
+        } | ({} if crash_cpu is None else {'crash-cpu': crash_cpu}))
+        return dump, core
+
+    def save(self, guest, name='vmcore'):
+        """The dump that is held, saved by the host; the file."""
+        path = self.path(name)
+        start = len(guest.qmp.poll())
+        guest.qmp.cmd('fadump-save', protocol='file:' + path)
+        done = guest.qmp.wait_event('FADUMP_SAVE_COMPLETED',
+                                    600 * build.TIMEOUT_SCALE, start)
+        job = done['data']['save']
+        self.assertEqual(job['status'], 'completed', job)
+        self.assertEqual(job['written'], job['total'])
+        self.assertEqual(job['total'], os.path.getsize(path))
+        return path
 
     def release(self, guest):
         guest.cmd(f'echo 1 > {FADUMP}/release_mem')
