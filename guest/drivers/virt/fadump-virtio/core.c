@@ -120,6 +120,17 @@ static bool fadump_ctrl_reap(struct fadump *fd, unsigned int *len)
 	       virtqueue_is_broken(fd->ctrl_vq);
 }
 
+/* A refusal that is for the caller to judge, and to report. */
+static bool fadump_status_expected(u16 type, u32 status)
+{
+	/* What it wanted gone is gone. */
+	if (status == VIRTIO_FADUMP_S_NONE)
+		return true;
+	/* The host is saving the dump. */
+	return type == VIRTIO_FADUMP_REQ_RELEASE &&
+	       status == VIRTIO_FADUMP_S_BUSY;
+}
+
 /* Sends the @size bytes in fd->ctrl_req and waits for the answer. */
 static int fadump_ctrl(struct fadump *fd, u16 type, u32 size)
 {
@@ -172,8 +183,8 @@ static int fadump_ctrl(struct fadump *fd, u16 type, u32 size)
 	}
 
 	status = le32_to_cpu(resp->status);
-	/* NONE is for the caller to judge: what it wanted gone is gone. */
-	if (status != VIRTIO_FADUMP_S_OK && status != VIRTIO_FADUMP_S_NONE)
+	if (status != VIRTIO_FADUMP_S_OK &&
+	    !fadump_status_expected(type, status))
 		pr_err("the device refused request %u: %s (%u), detail %llu\n",
 		       type, fadump_status_name(status), status,
 		       le64_to_cpu(resp->detail));
@@ -273,7 +284,10 @@ int fadump_unregister(struct fadump *fd)
 	return 0;
 }
 
-/* Drops the dump; on success the preserved memory is the guest's again. */
+/*
+ * Drops the dump; on success the preserved memory is the guest's again. -EBUSY:
+ * the host is saving it.
+ */
 int fadump_device_release(struct fadump *fd)
 {
 	int ret;

@@ -175,25 +175,43 @@ static void fadump_unplan(struct fadump *fd)
 	fd->nr_spans = 0;
 }
 
+/*
+ * Ends all use of the dump, and only then has the device drop it: what is used
+ * after that is any memory. If it is not dropped, the file is there again; who
+ * had it open opens it anew.
+ */
+static int fadump_drop(struct fadump *fd)
+{
+	int ret;
+
+	ret = fadump_plan(fd);
+	if (ret)
+		return ret;
+
+	fadump_vmcore_hide(fd);
+	ret = fadump_device_release(fd);
+	if (!ret)
+		return 0;
+
+	if (ret == -EBUSY)
+		pr_warn("the host is saving the dump: it is kept, release it when that is done\n");
+	else
+		pr_err("the device did not release the dump (%d), it is kept\n",
+		       ret);
+	fadump_unplan(fd);
+	if (fadump_vmcore_show(fd))
+		pr_err("cannot show /proc/vmcore again\n");
+	return ret;
+}
+
 static int fadump_do_release(struct fadump *fd)
 {
 	int ret;
 
 	if (fd->dump != FADUMP_DUMP_RELEASED) {
-		ret = fadump_plan(fd);
+		ret = fadump_drop(fd);
 		if (ret)
 			return ret;
-
-		fadump_vmcore_hide(fd);
-		ret = fadump_device_release(fd);
-		if (ret) {
-			pr_err("the device did not release the dump (%d), it is kept\n",
-			       ret);
-			fadump_unplan(fd);
-			if (fadump_vmcore_show(fd))
-				pr_err("cannot show /proc/vmcore again\n");
-			return ret;
-		}
 
 		if (fd->dump == FADUMP_DUMP_UNTRUSTED)
 			pr_warn("dropped a dump of unknown memory: what was withheld comes back at the next boot\n");
