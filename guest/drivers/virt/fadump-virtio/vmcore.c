@@ -55,7 +55,7 @@ struct fadump_vmcore {
 	/* files, hidden; taken inside of mmap_lock */
 	struct mutex lock;
 	struct list_head files;
-	/* no new mappings */
+	/* no new mappings, and no more reading */
 	bool hidden;
 };
 
@@ -98,6 +98,12 @@ static ssize_t fadump_vmcore_read_iter(struct kiocb *iocb, struct iov_iter *to)
 		if (fatal_signal_pending(current)) {
 			if (!done)
 				done = -EINTR;
+			break;
+		}
+		/* Whoever takes the file away waits for us. */
+		if (READ_ONCE(vc->hidden)) {
+			if (!done)
+				done = -EIO;
 			break;
 		}
 
@@ -285,7 +291,7 @@ void fadump_vmcore_hide(struct fadump *fd)
 		return;
 
 	mutex_lock(&vc->lock);
-	vc->hidden = true;
+	WRITE_ONCE(vc->hidden, true);
 	list_for_each_entry(vf, &vc->files, node)
 		list_splice_init(&vf->mms, &mms);
 	mutex_unlock(&vc->lock);
