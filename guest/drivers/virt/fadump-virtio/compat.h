@@ -8,6 +8,7 @@
 
 #include <linux/mm.h>
 #include <linux/version.h>
+#include <linux/virtio_config.h>
 
 /* VMCOREINFO_NOTE_SIZE and paddr_vmcoreinfo_note() moved. */
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 9, 0)
@@ -22,6 +23,35 @@ static inline void vm_flags_clear(struct vm_area_struct *vma,
 {
 	vma->vm_flags &= ~flags;
 }
+#endif
+
+/* virtio_find_vqs() took an array for each member of it. */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 11, 0)
+struct virtqueue_info {
+	const char *name;
+	vq_callback_t *callback;
+	bool ctx;
+};
+
+static inline int fadump_find_vqs(struct virtio_device *vdev,
+				  unsigned int nvqs, struct virtqueue *vqs[],
+				  struct virtqueue_info vqs_info[],
+				  struct irq_affinity *desc)
+{
+	vq_callback_t *callbacks[2];
+	const char *names[2];
+	unsigned int i;
+
+	if (WARN_ON(nvqs > ARRAY_SIZE(names)))
+		return -EINVAL;
+	for (i = 0; i < nvqs; i++) {
+		callbacks[i] = vqs_info[i].callback;
+		names[i] = vqs_info[i].name;
+	}
+	return virtio_find_vqs(vdev, nvqs, vqs, callbacks, names, desc);
+}
+
+#define virtio_find_vqs fadump_find_vqs
 #endif
 
 #endif /* _FADUMP_VIRTIO_COMPAT_H */

@@ -14,7 +14,8 @@
  * This file has the virtio device: its requests, registration, and its life.
  * The others: the moment of the crash (hook), the dump descriptor and the ELF
  * header made from it (desc), /proc/vmcore, the memory's way back (release),
- * and what powerpc has in /sys/kernel/fadump (sysfs).
+ * what the host does on its own (event), and what powerpc has in
+ * /sys/kernel/fadump (sysfs).
  */
 #define pr_fmt(fmt) "fadump: " fmt
 
@@ -59,6 +60,7 @@ MODULE_PARM_DESC(register,
 struct fadump fadump = {
 	.lock		= __MUTEX_INITIALIZER(fadump.lock),
 	.ctrl_wait	= __WAIT_QUEUE_HEAD_INITIALIZER(fadump.ctrl_wait),
+	.event_lock	= __SPIN_LOCK_UNLOCKED(fadump.event_lock),
 };
 
 /* ------------------------------------------------------------------ */
@@ -460,24 +462,45 @@ static struct notifier_block fadump_reboot_nb = {
 	.priority	= INT_MIN,
 };
 
-static int fadump_init_vq(struct fadump *fd)
+static int fadump_init_vqs(struct fadump *fd)
 {
-	struct virtqueue *vq;
+	struct virtqueue_info info[] = {
+		[VIRTIO_FADUMP_VQ_CTRL]	 = { "control", fadump_ctrl_done },
+		[VIRTIO_FADUMP_VQ_EVENT] = { "event", fadump_event_done },
+	};
+	struct virtqueue *vqs[ARRAY_SIZE(info)] = { NULL };
+	unsigned int nr = 1;
+	int ret;
 
-	vq = virtio_find_single_vq(fd->vdev, fadump_ctrl_done, "control");
-	if (IS_ERR(vq))
-		return PTR_ERR(vq);
-	fd->ctrl_vq = vq;
+	if (virtio_has_feature(fd->vdev, VIRTIO_FADUMP_F_EVENTS))
+		nr++;
+	ret = virtio_find_vqs(fd->vdev, nr, vqs, info, NULL);
+	if (ret)
+		return ret;
+	fd->ctrl_vq = vqs[VIRTIO_FADUMP_VQ_CTRL];
 	fd->ctrl_busy = false;
+	fd->event_vq = vqs[VIRTIO_FADUMP_VQ_EVENT];
 	virtio_device_ready(fd->vdev);
+	fadump_events_fill(fd);
 	return 0;
 }
 
-static void fadump_del_vq(struct fadump *fd)
+static void fadump_detach_bufs(struct virtqueue *vq)
+{
+	while (vq && virtqueue_detach_unused_buf(vq))
+		;
+}
+
+/* The events are stopped. */
+static void fadump_del_vqs(struct fadump *fd)
 {
 	virtio_reset_device(fd->vdev);
+	/* The memory is ours all along, but mappings for the device are not. */
+	fadump_detach_bufs(fd->ctrl_vq);
+	fadump_detach_bufs(fd->event_vq);
 	fd->vdev->config->del_vqs(fd->vdev);
 	fd->ctrl_vq = NULL;
+	fd->event_vq = NULL;
 	fd->ctrl_busy = false;
 	/* The reset took the registration with it. */
 	fd->registered = false;
@@ -532,7 +555,7 @@ static int fadump_read_config(struct fadump *fd)
 	return 0;
 }
 
-/* Leaves nothing of the device behind, whatever of it there is. */
+/* Leaves nothing of the device behind, whatever of it there is but events. */
 static void fadump_teardown(struct fadump *fd)
 {
 	lockdep_assert_held(&fd->lock);
@@ -545,7 +568,8 @@ static void fadump_teardown(struct fadump *fd)
 	fd->nr_spans = 0;
 
 	if (fd->ctrl_vq)
-		fadump_del_vq(fd);
+		fadump_del_vqs(fd);
+	fadump_events_free(fd);
 	free_page((unsigned long)fd->param);
 	kfree(fd->ctrl_resp);
 	kfree(fd->ctrl_req);
@@ -559,6 +583,8 @@ static void fadump_remove(struct virtio_device *vdev)
 {
 	struct fadump *fd = vdev->priv;
 
+	/* First: a host's release takes one of the files away. */
+	fadump_events_stop(fd);
 	/* Waits for whoever is in one of the files, so not under the lock. */
 	fadump_sysfs_exit();
 	unregister_reboot_notifier(&fadump_reboot_nb);
@@ -601,11 +627,15 @@ static int fadump_probe(struct virtio_device *vdev)
 	if (!fd->ctrl_req || !fd->ctrl_resp || !fd->param)
 		goto out_teardown;
 
+	ret = fadump_events_alloc(fd);
+	if (ret)
+		goto out_teardown;
+
 	ret = fadump_read_config(fd);
 	if (ret)
 		goto out_teardown;
 
-	ret = fadump_init_vq(fd);
+	ret = fadump_init_vqs(fd);
 	if (ret)
 		goto out_teardown;
 
@@ -632,9 +662,13 @@ static int fadump_probe(struct virtio_device *vdev)
 
 	/* Its files take the lock, and its clean-up waits for them. */
 	ret = fadump_sysfs_init(fd);
-	if (ret)
+	if (ret) {
 		fadump_remove(vdev);
-	return ret;
+		return ret;
+	}
+	/* Only now: the host's release of a dump takes one of the files away. */
+	fadump_events_start(fd);
+	return 0;
 
 out_hook:
 	fadump_hook_disarm();
@@ -651,6 +685,8 @@ static int fadump_freeze(struct virtio_device *vdev)
 	struct fadump *fd = vdev->priv;
 	int ret = 0;
 
+	/* It is frozen, so none is at work; from now on none is queued. */
+	fadump_events_stop(fd);
 	mutex_lock(&fd->lock);
 	if (fd->dump == FADUMP_DUMP_ACTIVE ||
 	    fd->dump == FADUMP_DUMP_UNTRUSTED) {
@@ -672,9 +708,11 @@ static int fadump_freeze(struct virtio_device *vdev)
 		}
 		fd->resume_registered = true;
 	}
-	fadump_del_vq(fd);
+	fadump_del_vqs(fd);
 out:
 	mutex_unlock(&fd->lock);
+	if (ret)
+		fadump_events_start(fd);
 	return ret;
 }
 
@@ -684,7 +722,7 @@ static int fadump_restore(struct virtio_device *vdev)
 	int ret;
 
 	mutex_lock(&fd->lock);
-	ret = fadump_init_vq(fd);
+	ret = fadump_init_vqs(fd);
 	if (!ret) {
 		fd->closed = false;
 		if (fd->resume_registered)
@@ -692,6 +730,7 @@ static int fadump_restore(struct virtio_device *vdev)
 	}
 	fd->resume_registered = false;
 	mutex_unlock(&fd->lock);
+	fadump_events_start(fd);
 	return ret;
 }
 #endif
@@ -702,10 +741,11 @@ static const struct virtio_device_id fadump_id_table[] = {
 };
 MODULE_DEVICE_TABLE(virtio, fadump_id_table);
 
-/* Features come with their code: no GUEST_MEM and no EVENTS yet. */
+/* Features come with their code: no GUEST_MEM yet. */
 static const unsigned int fadump_features[] = {
 	VIRTIO_FADUMP_F_HOST_MEM,
 	VIRTIO_FADUMP_F_CONFINE,
+	VIRTIO_FADUMP_F_EVENTS,
 };
 
 static struct virtio_driver fadump_driver = {
@@ -722,7 +762,27 @@ static struct virtio_driver fadump_driver = {
 	.restore		= fadump_restore,
 #endif
 };
-module_virtio_driver(fadump_driver);
+
+static int __init fadump_init(void)
+{
+	int ret;
+
+	ret = fadump_event_init();
+	if (ret)
+		return ret;
+	ret = register_virtio_driver(&fadump_driver);
+	if (ret)
+		fadump_event_exit();
+	return ret;
+}
+module_init(fadump_init);
+
+static void __exit fadump_exit(void)
+{
+	unregister_virtio_driver(&fadump_driver);
+	fadump_event_exit();
+}
+module_exit(fadump_exit);
 
 MODULE_DESCRIPTION("Firmware-assisted dump for virtual machines");
 MODULE_LICENSE("GPL");

@@ -3,14 +3,19 @@
 #define _FADUMP_VIRTIO_H
 
 #include <linux/mutex.h>
+#include <linux/spinlock.h>
 #include <linux/types.h>
 #include <linux/virtio.h>
 #include <linux/virtio_config.h>
 #include <linux/wait.h>
+#include <linux/workqueue.h>
 
 #include "desc.h"
 
 struct fadump_vmcore;
+
+/* Buffers of the event queue; an event is rare. */
+#define FADUMP_EVENT_BUFS	8
 
 /* The dump that the device holds, as this driver sees it. */
 enum fadump_dump {
@@ -42,6 +47,15 @@ struct fadump {
 	void *ctrl_resp;
 	/* a request was given up on: the device may still write ctrl_resp */
 	bool ctrl_busy;
+
+	/* NULL if the device has no events; its buffers are event_work's */
+	struct virtqueue *event_vq;
+	struct virtio_fadump_event *event_bufs[FADUMP_EVENT_BUFS];
+	struct work_struct event_work;
+	/* event_work may be queued */
+	bool events_on;
+	/* for events_on, which the event queue's interrupt looks at */
+	spinlock_t event_lock;
 
 	/* fadump=on|off of powerpc */
 	bool enabled;
@@ -80,6 +94,16 @@ u32 fadump_device_state(struct fadump *fd);
 bool fadump_register_wanted(void);
 void fadump_forget_dump(struct fadump *fd);
 
+/* event.c */
+void fadump_event_done(struct virtqueue *vq);
+int fadump_event_init(void);
+void fadump_event_exit(void);
+int fadump_events_alloc(struct fadump *fd);
+void fadump_events_free(struct fadump *fd);
+void fadump_events_fill(struct fadump *fd);
+void fadump_events_start(struct fadump *fd);
+void fadump_events_stop(struct fadump *fd);
+
 /* hook.c */
 int fadump_hook_init(void);
 void fadump_hook_exit(void);
@@ -94,9 +118,11 @@ void fadump_vmcore_destroy(struct fadump *fd);
 
 /* release.c */
 int fadump_release(struct fadump *fd);
+int fadump_released_by_host(struct fadump *fd);
 
 /* sysfs.c */
 int fadump_sysfs_init(struct fadump *fd);
 void fadump_sysfs_exit(void);
+void fadump_sysfs_released(void);
 
 #endif /* _FADUMP_VIRTIO_H */

@@ -204,12 +204,23 @@ static int fadump_drop(struct fadump *fd)
 	return ret;
 }
 
-static int fadump_do_release(struct fadump *fd)
+/*
+ * The same where the device has dropped it already. If this fails, release_mem
+ * can still be written: the device then says that there is no dump.
+ */
+static int fadump_dropped(struct fadump *fd)
+{
+	fadump_vmcore_hide(fd);
+	fadump_hook_disarm();
+	return fadump_plan(fd);
+}
+
+static int fadump_do_release(struct fadump *fd, bool by_host)
 {
 	int ret;
 
 	if (fd->dump != FADUMP_DUMP_RELEASED) {
-		ret = fadump_drop(fd);
+		ret = by_host ? fadump_dropped(fd) : fadump_drop(fd);
 		if (ret)
 			return ret;
 
@@ -237,7 +248,7 @@ static void fadump_release_fn(struct work_struct *work)
 	struct fadump_release_work *w =
 		container_of(work, struct fadump_release_work, work);
 
-	w->ret = fadump_do_release(w->fd);
+	w->ret = fadump_do_release(w->fd, false);
 }
 
 /**
@@ -265,4 +276,18 @@ int fadump_release(struct fadump *fd)
 	flush_work(&w.work);
 	destroy_work_on_stack(&w.work);
 	return w.ret;
+}
+
+/**
+ * fadump_released_by_host - the host released the dump: take its memory back
+ * @fd: the driver; its lock is held, by a worker
+ *
+ * Return: 0, or a negative errno: memory is missing, and fadump_release() tries
+ * again.
+ */
+int fadump_released_by_host(struct fadump *fd)
+{
+	lockdep_assert_held(&fd->lock);
+
+	return fadump_do_release(fd, true);
 }

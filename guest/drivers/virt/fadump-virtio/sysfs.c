@@ -180,6 +180,7 @@ static ssize_t release_mem_store(struct kobject *kobj,
 	ret = fadump_dump_active() ? fadump_release(fd) : -EPERM;
 	mutex_unlock(&fd->lock);
 
+	/* Not fadump_sysfs_released(), which would wait for ourselves. */
 	if (!ret) {
 		sysfs_remove_link(kernel_kobj, "fadump_release_mem");
 		sysfs_remove_file_self(kobj, &attr->attr);
@@ -308,6 +309,16 @@ int fadump_sysfs_init(struct fadump *fd)
 			    &fadump_region_fops);
 	debugfs_create_symlink("region", fadump_debugfs, "fadump_region");
 	return 0;
+}
+
+/*
+ * The host released the dump, so there is nothing to write to any more. Waits
+ * for whoever is writing: not under the lock.
+ */
+void fadump_sysfs_released(void)
+{
+	sysfs_remove_link(kernel_kobj, "fadump_release_mem");
+	sysfs_remove_file(fadump_kobj, &release_mem_attr.attr);
 }
 
 void fadump_sysfs_exit(void)
