@@ -224,6 +224,15 @@ static FadumpVcpuRuns pc_fadump_vcpu_runs(FadumpConfiner *c, CPUState *cpu)
     return os ? FADUMP_VCPU_OS : FADUMP_VCPU_FIRMWARE;
 }
 
+static void pc_fadump_assume_mode(FadumpConfiner *c, CPUState *cpu)
+{
+    CPUX86State *env = cpu_env(cpu);
+
+    if (env->features[FEAT_8000_0001_EDX] & CPUID_EXT2_LM) {
+        env->hflags |= HF_LMA_MASK;
+    }
+}
+
 bool pc_fadump_srat_needed(PCMachineState *pcms)
 {
     /*
@@ -252,4 +261,5 @@ void pc_fadump_class_init(ObjectClass *oc)
     fcc->confine = pc_fadump_confine;
     fcc->lift = pc_fadump_lift;
     fcc->vcpu_runs = pc_fadump_vcpu_runs;
+    fcc->assume_mode = pc_fadump_assume_mode;
 }

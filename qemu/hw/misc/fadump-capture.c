@@ -98,17 +98,21 @@ static void ram_blocks(const VirtIOFadump *s, GuestPhysBlockList *blocks)
 }
 
 /*
- * A vCPU that met a triple fault, in the state of a reset: the accelerator put
- * it there before we could look (KVM on AMD processors).
+ * The vCPU that met a triple fault, if it is in the state of a reset: the
+ * accelerator put it there before we could look (KVM on AMD processors).
  */
-static bool registers_lost(const VirtIOFadump *s, CPUState *cpu, uint32_t cause,
-                           uint32_t crash_cpu_index)
+static CPUState *find_lost_vcpu(const VirtIOFadump *s, uint32_t cause,
+                                uint32_t crash_cpu_index)
 {
     FadumpConfinerClass *fcc = FADUMP_CONFINER_GET_CLASS(s->confiner);
+    CPUState *cpu = qemu_get_cpu(crash_cpu_index);
 
-    return cause == VIRTIO_FADUMP_CAUSE_TRIPLE_FAULT &&
-           cpu->cpu_index == crash_cpu_index &&
-           fcc->vcpu_runs(s->confiner, cpu) == FADUMP_VCPU_RESET;
+    if (cause != VIRTIO_FADUMP_CAUSE_TRIPLE_FAULT || !cpu ||
+        fcc->vcpu_runs(s->confiner, cpu) != FADUMP_VCPU_RESET) {
+        return NULL;
+    }
+    fcc->assume_mode(s->confiner, cpu);
+    return cpu;
 }
 
 /* Zero what the note at @start, the last one, says. */
@@ -132,8 +136,8 @@ static bool capture_registers(const VirtIOFadump *s, FadumpDesc *desc,
     GuestPhysBlockList blocks = {
         .head = QTAILQ_HEAD_INITIALIZER(blocks.head)
     };
+    CPUState *lost = find_lost_vcpu(s, cause, crash_cpu_index), *cpu;
     bool elf64;
-    CPUState *cpu;
     int ret;
 
     ram_blocks(s, &blocks);
@@ -165,7 +169,7 @@ static bool capture_registers(const VirtIOFadump *s, FadumpDesc *desc,
         if (cpu->cpu_index == crash_cpu_index) {
             desc->crash_cpu = desc->vcpus->len;
         }
-        if (registers_lost(s, cpu, cause, crash_cpu_index)) {
+        if (cpu == lost) {
             vcpu.flags = cpu_to_le32(VIRTIO_FADUMP_VCPU_F_REGS_LOST);
             blank_note(w.notes, start);
         }
@@ -181,7 +185,7 @@ static bool capture_registers(const VirtIOFadump *s, FadumpDesc *desc,
                        cpu->cpu_index);
             return false;
         }
-        if (registers_lost(s, cpu, cause, crash_cpu_index)) {
+        if (cpu == lost) {
             blank_note(w.notes, start);
         }
     }

@@ -153,6 +153,7 @@ bool fadump_desc_check(const uint8_t *buf, uint64_t size, uint64_t shm_size,
     ranges_off = le64_to_cpu(h->ranges_off);
     if (elem < sizeof(struct virtio_fadump_range) || elem % DESC_ALIGN ||
         le32_to_cpu(h->vcpu_size) < sizeof(struct virtio_fadump_vcpu) ||
+        le32_to_cpu(h->vcpu_size) % DESC_ALIGN ||
         !table_ok(ranges_off, n, elem, total) ||
         !table_ok(le64_to_cpu(h->vcpus_off), le32_to_cpu(h->nr_vcpus),
                   le32_to_cpu(h->vcpu_size), total) ||

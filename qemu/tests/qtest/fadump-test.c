@@ -10,7 +10,9 @@
 #include "qemu/osdep.h"
 #include <zlib.h>
 #include "qemu/bswap.h"
+#include "qemu/timer.h"
 #include "qemu/units.h"
+#include "qemu/uuid.h"
 #include "elf.h"
 #include "libqtest.h"
 #include "libqos/fw_cfg.h"
@@ -119,6 +121,14 @@ typedef struct Fadump {
     unsigned resets;
     unsigned crashloaded;
     unsigned panicked;
+    unsigned registered;
+    unsigned captured;
+    unsigned released;
+    unsigned failed;
+    unsigned save_ended;
+    /* of the last event that has one: cause, reason or status */
+    char why[32];
+    char dump_id[40];
     bool reset_by_guest;
 } Fadump;
 
@@ -135,6 +145,7 @@ typedef struct Piece {
 static bool event(QTestState *qts, const char *name, QDict *dict, void *opaque)
 {
     Fadump *f = opaque;
+    QDict *data = qdict_get_qdict(dict, "data"), *sub;
 
     if (g_str_equal(name, "RESET")) {
         f->resets++;
@@ -144,6 +155,26 @@ static bool event(QTestState *qts, const char *name, QDict *dict, void *opaque)
         f->crashloaded++;
     } else if (g_str_equal(name, "GUEST_PANICKED")) {
         f->panicked++;
+    } else if (g_str_equal(name, "FADUMP_REGISTERED")) {
+        f->registered++;
+    } else if (g_str_equal(name, "FADUMP_CAPTURED")) {
+        f->captured++;
+        sub = qdict_get_qdict(data, "dump");
+        g_strlcpy(f->why, qdict_get_str(sub, "cause"), sizeof(f->why));
+        g_strlcpy(f->dump_id, qdict_get_str(sub, "id"), sizeof(f->dump_id));
+    } else if (g_str_equal(name, "FADUMP_RELEASED")) {
+        f->released++;
+        g_assert_cmpstr(qdict_get_str(data, "id"), ==, f->dump_id);
+        g_strlcpy(f->why, qdict_get_str(data, "reason"), sizeof(f->why));
+    } else if (g_str_equal(name, "FADUMP_FAILED")) {
+        f->failed++;
+        g_strlcpy(f->why, qdict_get_str(data, "cause"), sizeof(f->why));
+        g_assert_nonnull(strstr(qdict_get_str(data, "error"), f->dump_id));
+    } else if (g_str_equal(name, "FADUMP_SAVE_COMPLETED")) {
+        f->save_ended++;
+        sub = qdict_get_qdict(data, "save");
+        g_strlcpy(f->why, qdict_get_str(sub, "status"), sizeof(f->why));
+        g_assert_cmpstr(qdict_get_str(sub, "id"), ==, f->dump_id);
     }
     return true;
 }
@@ -1470,7 +1501,7 @@ static void test_features(const void *opaque)
 /* Tests: the queue                                                   */
 
 /* The device has seen that its driver is broken, and does no more for it. */
-static void assert_broken(Fadump *f)
+static void wait_broken(Fadump *f)
 {
     QVirtioDevice *vdev = &f->dev->vdev;
     gint64 end = g_get_monotonic_time() + TIMEOUT_US;
@@ -1480,6 +1511,11 @@ static void assert_broken(Fadump *f)
         g_usleep(1000);
     }
     g_assert_false(qvirtqueue_get_buf(f->qts, f->vq, NULL, NULL));
+}
+
+static void assert_broken(Fadump *f)
+{
+    wait_broken(f);
     assert_state(f, REGISTERED);
 
     probe(f);
@@ -2045,6 +2081,375 @@ static void test_max_boots(const void *opaque)
 }
 
 /* ------------------------------------------------------------------ */
+/* Tests: causes, and the host                                        */
+
+static void wait_count(Fadump *f, const unsigned *count, unsigned expected,
+                       const char *why)
+{
+    gint64 end = g_get_monotonic_time() + TIMEOUT_US;
+
+    while (*count < expected) {
+        g_assert_cmpint(g_get_monotonic_time(), <, end);
+        g_usleep(1000);
+        settle(f);
+    }
+    g_assert_cmpint(*count, ==, expected);
+    g_assert_cmpstr(f->why, ==, why);
+}
+
+static void assert_qmp_refused(Fadump *f, const char *command)
+{
+    QDict *error = qtest_qmp_assert_failure_ref(f->qts, "{ 'execute': %s }",
+                                                command);
+
+    g_assert_cmpstr(qdict_get_str(error, "class"), ==, "GenericError");
+    qobject_unref(error);
+}
+
+static void qmp_trigger(Fadump *f)
+{
+    unsigned before = f->resets;
+
+    qtest_qmp_assert_success(f->qts, "{ 'execute': 'fadump-trigger' }");
+    wait_reset(f, before);
+    g_assert_false(f->reset_by_guest);
+}
+
+/* The ISA watchdog at port 0x443, made to expire at once. */
+static void expire_watchdog(Fadump *f)
+{
+    unsigned before = f->resets;
+
+    qtest_outb(f->qts, 0x443, 0xe);
+    qtest_clock_step(f->qts, 3 * NANOSECONDS_PER_SECOND);
+    wait_reset(f, before);
+    g_assert_true(f->reset_by_guest);
+}
+
+static void write_pvpanic(Fadump *f)
+{
+    qtest_outb(f->qts, 0x505, 1);
+    settle(f);
+}
+
+#define WATCHDOG " -device ib700 -action watchdog=reset"
+#define PVPANIC " -device pvpanic -action panic=none"
+
+static void test_causes(const void *opaque)
+{
+    Fadump *f = start_and_probe(opaque, WATCHDOG PVPANIC);
+    unsigned before;
+
+    /* nothing is registered: all as without the device */
+    expire_watchdog(f);
+    probe(f);
+    check_released(f);
+    write_pvpanic(f);
+    g_assert_cmpint(f->panicked, ==, 1);
+    g_assert_cmpint(f->resets, ==, 1);
+    g_assert_cmpint(f->captured, ==, 0);
+
+    assert_register(f, OK);
+    settle(f);
+    g_assert_cmpint(f->registered, ==, 1);
+    expire_watchdog(f);
+    wait_count(f, &f->captured, 1, "watchdog");
+    probe(f);
+    assert_request(f, RELEASE, OK);
+    wait_count(f, &f->released, 1, "guest");
+
+    assert_register(f, OK);
+    before = f->resets;
+    write_pvpanic(f);
+    wait_reset(f, before);
+    wait_count(f, &f->captured, 2, "pvpanic");
+    g_assert_cmpint(f->crashloaded, ==, 1);
+    g_assert_cmpint(f->panicked, ==, 1);
+
+    /* while a dump is held it is the first that counts */
+    probe(f);
+    before = f->resets;
+    write_pvpanic(f);
+    wait_reset(f, before);
+    wait_count(f, &f->failed, 1, "pvpanic");
+    g_assert_cmpint(f->panicked, ==, 1);
+    expire_watchdog(f);
+    wait_count(f, &f->failed, 2, "watchdog");
+    g_assert_cmpint(f->captured, ==, 2);
+    probe(f);
+    assert_state(f, DUMP_AVAILABLE);
+    stop(f);
+}
+
+static bool query_early(Fadump *f)
+{
+    QDict *info = qtest_qmp_assert_success_ref(f->qts, "{ 'execute': "
+                                               "'query-fadump' }");
+    bool early = qdict_get_bool(info, "early");
+
+    qobject_unref(info);
+    return early;
+}
+
+static void test_early(const void *opaque)
+{
+    Fadump *f = start(opaque, ",early=on,max-boots=2,capture-host-reset=on"
+                      WATCHDOG PVPANIC);
+    unsigned before;
+
+    /* no vCPU runs an operating system: these are firmware's */
+    g_assert_true(query_early(f));
+    guest_reset(f);
+    system_reset(f);
+    g_assert_cmpint(f->captured, ==, 0);
+
+    /* who announces its reset is not captured, until the next boot */
+    probe(f);
+    assert_register(f, OK);
+    g_assert_false(query_early(f));
+    assert_request(f, UNREGISTER, OK);
+    g_assert_false(query_early(f));
+    expire_watchdog(f);
+    g_assert_cmpint(f->captured, ==, 0);
+    g_assert_true(query_early(f));
+    probe(f);
+    assert_register(f, OK);
+    trigger(f, VIRTIO_FADUMP_TRIGGER_DISARM);
+    g_assert_false(query_early(f));
+    guest_reset(f);
+    g_assert_cmpint(f->captured, ==, 0);
+
+    /* firmware sets off no watchdog and does not panic */
+    before = f->resets;
+    write_pvpanic(f);
+    wait_reset(f, before);
+    wait_count(f, &f->captured, 1, "pvpanic");
+    g_assert_cmpint(f->panicked, ==, 0);
+    g_assert_false(query_early(f));
+    check_confinement(f, true);
+
+    /* no driver, so only a boot that died counts, and max-boots holds */
+    guest_reset(f);
+    expire_watchdog(f);
+    wait_count(f, &f->failed, 1, "watchdog");
+    check_confinement(f, true);
+    expire_watchdog(f);
+    wait_count(f, &f->released, 1, "max-boots");
+    check_confinement(f, false);
+    g_assert_true(query_early(f));
+
+    expire_watchdog(f);
+    wait_count(f, &f->captured, 2, "watchdog");
+    stop(f);
+}
+
+static uint64_t save_total(Fadump *f, const char *status)
+{
+    QDict *info = qtest_qmp_assert_success_ref(f->qts, "{ 'execute': "
+                                               "'query-fadump' }");
+    QDict *save = qdict_get_qdict(info, "save");
+    uint64_t total = qdict_get_int(save, "total");
+
+    g_assert_cmpstr(qdict_get_str(save, "status"), ==, status);
+    qobject_unref(info);
+    return total;
+}
+
+/* The file has each sample of memory where its program headers say. */
+static void check_core(Fadump *f, const char *path, uint64_t size)
+{
+    g_autoptr(GMappedFile) map = g_mapped_file_new(path, false, NULL);
+    const uint8_t *data, *want;
+    const Elf64_Phdr *phdr;
+    const Elf64_Ehdr *ehdr;
+    uint64_t addr = 0, found = 0, samples = 0;
+    uint8_t page[4096];
+    int i;
+
+    g_assert_nonnull(map);
+    g_assert_cmpint(g_mapped_file_get_length(map), ==, size);
+    data = (const uint8_t *)g_mapped_file_get_contents(map);
+    ehdr = (const void *)data;
+    g_assert_cmpint(ehdr->e_phoff, ==, 64);
+    g_assert_cmpint(ehdr->e_type, ==, ET_CORE);
+    /* vCPU 0 has not left real mode */
+    g_assert_cmpint(ehdr->e_machine, ==, EM_386);
+    phdr = (const void *)(data + 64);
+    g_assert_cmpint(phdr[0].p_type, ==, PT_NOTE);
+    for (addr = 0; next_sample(f, &addr); addr += 4096) {
+        samples++;
+        for (i = 1; i < ehdr->e_phnum; i++) {
+            if (addr < phdr[i].p_paddr ||
+                addr - phdr[i].p_paddr >= phdr[i].p_filesz) {
+                continue;
+            }
+            found++;
+            want = data + phdr[i].p_offset + (addr - phdr[i].p_paddr);
+            make_pattern(page, addr);
+            g_assert_cmpmem(want, 4096, page, 4096);
+        }
+    }
+    g_assert_cmpint(found, >, samples * 9 / 10);
+}
+
+static void qmp_save(Fadump *f, const char *protocol)
+{
+    qtest_qmp_assert_success(f->qts, "{ 'execute': 'fadump-save', "
+                             "'arguments': { 'protocol': %s } }", protocol);
+}
+
+static void assert_save_refused(Fadump *f, const char *protocol)
+{
+    QDict *error = qtest_qmp_assert_failure_ref(f->qts, "{ 'execute': "
+        "'fadump-save', 'arguments': { 'protocol': %s } }", protocol);
+
+    g_assert_cmpstr(qdict_get_str(error, "class"), ==, "GenericError");
+    qobject_unref(error);
+}
+
+static void test_operator(const void *opaque)
+{
+    Fadump *f = start(opaque, "");
+    g_autofree char *path = g_build_filename(f->dir, "core", NULL);
+    g_autofree char *file = g_strdup_printf("file:%s", path);
+    g_autofree char *missing = g_strdup_printf("file:%s/x/y", f->dir);
+    int fds[2], read_end;
+    char byte;
+
+    assert_qmp_refused(f, "fadump-release");
+    assert_qmp_refused(f, "fadump-save-cancel");
+    assert_save_refused(f, file);
+
+    fill_ram(f);
+    qmp_trigger(f);
+    wait_count(f, &f->captured, 1, "operator");
+    g_assert_cmpint(f->crashloaded, ==, 0);
+    assert_qmp_refused(f, "fadump-trigger");
+    assert_save_refused(f, "tape:0");
+    assert_save_refused(f, "file:");
+    assert_save_refused(f, "fd:none");
+    assert_save_refused(f, missing);
+
+    qmp_save(f, file);
+    wait_count(f, &f->save_ended, 1, "completed");
+    check_core(f, path, save_total(f, "completed"));
+    /* it replaces one of its name */
+    g_assert_cmpint(truncate(path, 100), ==, 0);
+    qmp_save(f, file);
+    wait_count(f, &f->save_ended, 2, "completed");
+    check_core(f, path, save_total(f, "completed"));
+
+    /* a full disk, and a file that is no regular one */
+    qmp_save(f, "file:/dev/full");
+    wait_count(f, &f->save_ended, 3, "failed");
+
+    /* a reader that does not read: it stays active until it is cancelled */
+    g_assert_true(g_unix_open_pipe(fds, FD_CLOEXEC, NULL));
+    read_end = fds[0];
+    qtest_qmp_fds_assert_success(f->qts, &fds[1], 1, "{ 'execute': 'getfd', "
+                                 "'arguments': { 'fdname': 'p' } }");
+    close(fds[1]);
+    qmp_save(f, "fd:p");
+    g_assert_cmpint(read(read_end, &byte, 1), ==, 1);
+    probe(f);
+    assert_request(f, RELEASE, BUSY);
+    assert_state(f, DUMP_AVAILABLE);
+    assert_qmp_refused(f, "fadump-release");
+    assert_save_refused(f, file);
+    save_total(f, "active");
+    system_reset(f);
+    save_total(f, "active");
+    g_assert_cmpint(f->save_ended, ==, 3);
+    qtest_qmp_assert_success(f->qts, "{ 'execute': 'fadump-save-cancel' }");
+    wait_count(f, &f->save_ended, 4, "cancelled");
+    close(read_end);
+
+    /* no driver: all memory at the next boot */
+    qtest_qmp_assert_success(f->qts, "{ 'execute': 'fadump-release' }");
+    wait_count(f, &f->released, 1, "host");
+    system_reset(f);
+    probe(f);
+    check_released(f);
+    assert_unharmed(f);
+    stop(f);
+}
+
+static void probe_events(Fadump *f)
+{
+    probe_features(f, 1ull << VIRTIO_F_VERSION_1 |
+                      1ull << VIRTIO_FADUMP_F_HOST_MEM |
+                      1ull << VIRTIO_FADUMP_F_CONFINE |
+                      1ull << VIRTIO_FADUMP_F_EVENTS);
+}
+
+/* Queue a buffer of @len bytes for an event. */
+static uint64_t queue_event(Fadump *f, QVirtQueue *vq, size_t len)
+{
+    uint64_t addr = guest_alloc(&f->qs->alloc, len);
+    uint32_t head;
+
+    qtest_memset(f->qts, addr, 0xa5, len);
+    head = qvirtqueue_add(f->qts, vq, addr, len, true, false);
+    qvirtqueue_kick(f->qts, &f->dev->vdev, vq, head);
+    return addr;
+}
+
+static void check_event(Fadump *f, QVirtQueue *vq, uint64_t addr,
+                        const QemuUUID *id)
+{
+    struct virtio_fadump_event event;
+
+    qvirtio_wait_used_elem(f->qts, &f->dev->vdev, vq, 0, NULL, TIMEOUT_US);
+    qtest_bufread(f->qts, addr, &event, sizeof(event));
+    g_assert_cmpint(le32_to_cpu(event.type), ==, VIRTIO_FADUMP_EVENT_RELEASED);
+    g_assert_cmpint(le32_to_cpu(event.state), ==, VIRTIO_FADUMP_STATE_IDLE);
+    g_assert_cmpmem(event.dump_id, 16, id->data, 16);
+}
+
+static void test_events(const void *opaque)
+{
+    Fadump *f = start(opaque, "");
+    QVirtQueue *vq;
+    uint64_t addr;
+    QemuUUID id;
+    int i;
+
+    /* with a buffer ready, and with one that comes late */
+    for (i = 0; i < 2; i++) {
+        qmp_trigger(f);
+        probe_events(f);
+        qemu_uuid_parse(f->dump_id, &id);
+        vq = qvirtqueue_setup(&f->dev->vdev, &f->qs->alloc,
+                              VIRTIO_FADUMP_VQ_EVENT);
+        if (i == 0) {
+            addr = queue_event(f, vq, sizeof(struct virtio_fadump_event));
+        }
+        qtest_qmp_assert_success(f->qts, "{ 'execute': 'fadump-release' }");
+        if (i == 1) {
+            addr = queue_event(f, vq, sizeof(struct virtio_fadump_event));
+        }
+        check_event(f, vq, addr, &id);
+        assert_state(f, IDLE);
+        qvirtqueue_cleanup(f->dev->vdev.bus, vq, &f->qs->alloc);
+        system_reset(f);
+    }
+
+    /* too short a buffer breaks the queue, not the device */
+    qmp_trigger(f);
+    probe_events(f);
+    vq = qvirtqueue_setup(&f->dev->vdev, &f->qs->alloc,
+                          VIRTIO_FADUMP_VQ_EVENT);
+    queue_event(f, vq, sizeof(struct virtio_fadump_event) - 1);
+    qtest_qmp_assert_success(f->qts, "{ 'execute': 'fadump-release' }");
+    wait_broken(f);
+    qvirtqueue_cleanup(f->dev->vdev.bus, vq, &f->qs->alloc);
+    probe(f);
+    check_released(f);
+    assert_unharmed(f);
+    stop(f);
+}
+
+/* ------------------------------------------------------------------ */
 /* Tests: migration                                                   */
 
 static char *migration_status(QTestState *qts)
@@ -2522,6 +2927,13 @@ int main(int argc, char **argv)
     add("host-reset", Q35_1G, test_host_reset);
     add("max-boots", PC_1G, test_max_boots);
     add("max-boots", Q35_1G, test_max_boots);
+    add("causes", PC_1G, test_causes);
+    add("causes", Q35_1G, test_causes);
+    add("early", PC_1G, test_early);
+    add("early", Q35_1G, test_early);
+    add("operator", PC_1G, test_operator);
+    add("operator", Q35_3G, test_operator);
+    add("events", Q35_1G, test_events);
     add("migrate-registered", Q35_1G, test_migrate_registered);
     add("migrate-held", PC_6G, test_migrate_held);
     add("migrate-held", Q35_1G, test_migrate_held);

@@ -11,6 +11,7 @@
 #include "qapi/error.h"
 #include "elf.h"
 #include "hw/misc/fadump-desc.h"
+#include "hw/misc/fadump-elf.h"
 #include "hw/misc/fadump-range.h"
 
 #define BLOCK (128 * MiB)
@@ -304,6 +305,7 @@ static void test_desc_check(void)
     REFUSED(ranges_off, UINT64_MAX - 7);
     REFUSED(ranges_off, 4);
     REFUSED(vcpu_size, 1);
+    REFUSED(vcpu_size, sizeof(struct virtio_fadump_vcpu) + 1);
     REFUSED(nr_vcpus, UINT32_MAX);
     REFUSED(notes_off, UINT64_MAX - 7);
     REFUSED(notes_size, UINT64_MAX);
@@ -338,6 +340,134 @@ static void test_note_size(void)
     g_assert_cmpuint(fadump_note_size(note, sizeof(note)), ==, 0);
 }
 
+/* A little-endian note, its name and contents padded. */
+static void append_note(GByteArray *notes, const char *name, const char *desc)
+{
+    uint32_t head[3] = {
+        cpu_to_le32(strlen(name) + 1), cpu_to_le32(strlen(desc) + 1), 0
+    };
+    const char *text[] = { name, desc };
+    static const uint8_t zero[4];
+    int i;
+
+    g_byte_array_append(notes, (const uint8_t *)head, sizeof(head));
+    for (i = 0; i < 2; i++) {
+        size_t len = strlen(text[i]) + 1;
+
+        g_byte_array_append(notes, (const uint8_t *)text[i], len);
+        g_byte_array_append(notes, zero, ROUND_UP(len, 4) - len);
+    }
+}
+
+/* The descriptor of @d, sealed; the caller frees. */
+static uint8_t *seal_desc(const FadumpDesc *d)
+{
+    uint8_t *buf = g_malloc(fadump_desc_size(d));
+
+    fadump_desc_write(d, buf);
+    g_assert_true(fadump_desc_check(buf, fadump_desc_size(d), UINT64_MAX,
+                                    &error_abort));
+    return buf;
+}
+
+static void test_has_note(void)
+{
+    g_autofree uint8_t *none = NULL, *buf = NULL;
+    FadumpDesc d;
+
+    fadump_desc_init(&d);
+    none = seal_desc(&d);
+    g_assert_false(fadump_desc_has_note(none, "VMCOREINFO"));
+    append_note(d.notes, "CORE", "registers");
+    append_note(d.notes, "VMCOREINFOX", "");
+    append_note(d.notes, "VMCOREINFO", "OSRELEASE=1");
+    buf = seal_desc(&d);
+    g_assert_true(fadump_desc_has_note(buf, "CORE"));
+    g_assert_true(fadump_desc_has_note(buf, "VMCOREINFO"));
+    g_assert_false(fadump_desc_has_note(buf, "VMCORE"));
+    g_assert_false(fadump_desc_has_note(buf, "QEMU"));
+    fadump_desc_destroy(&d);
+}
+
+static void add_range(FadumpDesc *d, uint64_t addr, uint64_t len,
+                      uint64_t held, uint32_t where, uint64_t dest)
+{
+    struct virtio_fadump_range r = {
+        .addr = cpu_to_le64(addr), .len = cpu_to_le64(len),
+        .held = cpu_to_le64(held), .where = cpu_to_le32(where),
+        .dest = cpu_to_le64(dest),
+    };
+
+    g_array_append_val(d->ranges, r);
+}
+
+static void test_elf(void)
+{
+    g_autoptr(GArray) segs = g_array_new(false, false,
+                                         sizeof(FadumpElfSegment));
+    g_autoptr(GByteArray) elf = NULL;
+    g_autofree uint8_t *buf = NULL;
+    const FadumpElfSegment *seg;
+    const Elf64_Phdr *phdr;
+    const Elf64_Ehdr *ehdr;
+    Error *err = NULL;
+    uint64_t end;
+    FadumpDesc d;
+    int i;
+
+    fadump_desc_init(&d);
+    d.elf_machine = EM_X86_64;
+    append_note(d.notes, "CORE", "registers");
+    buf = seal_desc(&d);
+    /* no memory at all */
+    g_assert_null(fadump_elf_build(buf, segs, &err));
+    error_free_or_abort(&err);
+    g_free(buf);
+
+    add_range(&d, 0, 0x3000, 0x3000, VIRTIO_FADUMP_WHERE_SHM, 0x200000);
+    /* what could not be held is not in the file, nor is half a page */
+    add_range(&d, 0x10000, 0x4000, 0x1fff, VIRTIO_FADUMP_WHERE_IN_PLACE, 0);
+    add_range(&d, 0x20000, 0x1000, 0, VIRTIO_FADUMP_WHERE_IN_PLACE, 0);
+    add_range(&d, 0x30000, 0x2000, 0x2000, VIRTIO_FADUMP_WHERE_GUEST, 0x70000);
+    buf = seal_desc(&d);
+    elf = fadump_elf_build(buf, segs, &error_abort);
+
+    ehdr = (const void *)elf->data;
+    phdr = (const void *)(elf->data + 64);
+    g_assert_cmpmem(ehdr->e_ident, 4, ELFMAG, 4);
+    g_assert_cmpint(ehdr->e_phnum, ==, 4);
+    g_assert_cmpint(ehdr->e_machine, ==, EM_X86_64);
+    g_assert_cmpint(elf->len % 4096, ==, 0);
+    g_assert_cmpint(phdr[0].p_type, ==, PT_NOTE);
+    g_assert_cmpint(phdr[0].p_offset, ==, 64 + 4 * sizeof(*phdr));
+    g_assert_cmpmem(elf->data + phdr[0].p_offset, phdr[0].p_filesz,
+                    d.notes->data, d.notes->len);
+
+    g_assert_cmpint(segs->len, ==, 3);
+    end = elf->len;
+    for (i = 0; i < 3; i++) {
+        seg = &g_array_index(segs, FadumpElfSegment, i);
+        g_assert_cmpint(seg->offset, ==, end);
+        g_assert_cmpint(phdr[1 + i].p_type, ==, PT_LOAD);
+        g_assert_cmpint(phdr[1 + i].p_offset, ==, end);
+        g_assert_cmpint(phdr[1 + i].p_filesz, ==, seg->size);
+        end += seg->size;
+    }
+    g_assert_cmpint(end, ==, elf->len + 0x3000 + 0x1000 + 0x2000);
+    g_assert_cmphex(phdr[2].p_paddr, ==, 0x10000);
+    g_assert_cmphex(phdr[2].p_memsz, ==, 0x4000);
+    seg = &g_array_index(segs, FadumpElfSegment, 0);
+    g_assert_true(seg->shm);
+    g_assert_cmphex(seg->src, ==, 0x200000);
+    seg = &g_array_index(segs, FadumpElfSegment, 1);
+    g_assert_false(seg->shm);
+    g_assert_cmphex(seg->src, ==, 0x10000);
+    seg = &g_array_index(segs, FadumpElfSegment, 2);
+    g_assert_false(seg->shm);
+    g_assert_cmphex(seg->src, ==, 0x70000);
+    fadump_desc_destroy(&d);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -349,5 +479,7 @@ int main(int argc, char **argv)
     g_test_add_func("/fadump/desc/write", test_desc_write);
     g_test_add_func("/fadump/desc/check", test_desc_check);
     g_test_add_func("/fadump/desc/note-size", test_note_size);
+    g_test_add_func("/fadump/desc/has-note", test_has_note);
+    g_test_add_func("/fadump/elf", test_elf);
     return g_test_run();
 }

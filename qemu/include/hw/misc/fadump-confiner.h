@@ -62,6 +62,13 @@ struct FadumpConfinerClass {
 
     /* What @cpu, stopped and synchronized, runs. */
     FadumpVcpuRuns (*vcpu_runs)(FadumpConfiner *c, CPUState *cpu);
+
+    /*
+     * The registers of @cpu are lost, and it is about to be reset. Give it the
+     * execution mode of the machine's kernels: the note writers go by that of
+     * the first vCPU.
+     */
+    void (*assume_mode)(FadumpConfiner *c, CPUState *cpu);
 };
 
 #endif /* HW_MISC_FADUMP_CONFINER_H */
