@@ -114,7 +114,7 @@ static bool fadump_armed(const VirtIOFadump *s)
            virtio_fadump_armed_early(s);
 }
 
-/* The next reset is a crash for this cause; the first one that is named counts. */
+/* The next reset is a crash for this cause; the first that is named counts. */
 static void fadump_blame(VirtIOFadump *s, uint32_t cause)
 {
     if (!s->pending_cause) {
@@ -296,7 +296,7 @@ static void virtio_fadump_reset(VirtIODevice *vdev)
 /* ------------------------------------------------------------------ */
 /* Event queue                                                        */
 
-/* Tell the driver that the host released the dump, as soon as it can be told. */
+/* Tell the driver that the host released the dump, as soon as it can be. */
 static void fadump_send_event(VirtIOFadump *s)
 {
     VirtIODevice *vdev = VIRTIO_DEVICE(s);
