@@ -17,6 +17,8 @@ packages=(
     python3-setuptools python3-venv python3-wheel lib32gcc-12-dev
     libglib2.0-dev libpixman-1-dev libfdt-dev libslirp-dev zlib1g-dev
     libcap-ng-dev libaio-dev liburing-dev
+    # fadump-ctl
+    libjson-c-dev
     # modules (objtool is linked to libelf) and the initramfs
     bc libelf1 libelf-dev cpio gzip kmod
     # the tests' disks, and one that boots

@@ -32,6 +32,7 @@ main() {
     "$top/scripts/guest-module.sh" "${used[@]}"
     "$top/scripts/initramfs.sh" "${used[@]}"
     "$top/scripts/tools.sh"
+    "$top/scripts/ctl.sh"
     step "built: build/qemu/qemu-system-x86_64; guests: ${used[*]}"
 }
 
