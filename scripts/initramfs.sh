@@ -109,6 +109,7 @@ common_tree() {
     printf 'root:x:0:0:root:/root:/bin/sh\n' >"$dir/etc/passwd"
     printf 'root:x:0:\n' >"$dir/etc/group"
     install "$top/tests/guest/init" "$dir/init"
+    install "$top/tests/guest/port" "$dir/bin/port"
     for c in "$build"/guest/bin/*; do
         [ -f "$c" ] || continue
         install -s "$c" "$dir/bin/"
@@ -205,7 +206,7 @@ build_one() {
     local release=$1 out=$build/guest/$1 dir key
     [ -f "$out/fadump-virtio.ko" ] ||
         die "build/guest/$release has no driver" "run scripts/guest-module.sh $release"
-    key=$(hash_inputs "${BASH_SOURCE[0]}" "$top/tests/guest/init" "$build/guest/bin" \
+    key=$(hash_inputs "${BASH_SOURCE[0]}" "$top"/tests/guest/{init,port} "$build/guest/bin" \
         "$out/fadump-virtio.ko" "$out/tests" "roots $root $newer_root" \
         "kernel $(readlink -f "$build/kernels/$release")")
     [ "$(cat "$out/initramfs.key" 2>/dev/null)" != "$key" ] || return 0
