@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A client for QEMU's gdbstub: stop a machine at an address, look at and
-change its memory. Attaching stops the machine."""
+"""A client for QEMU's gdbstub: stop a machine at an address. Attaching stops
+the machine."""
 
 import select
 import socket
@@ -93,24 +93,5 @@ class Gdb:
         self.hbreak(addr)
         self.cont()
 
-    def select_cpu(self, index):
-        self.ask(f'Hg{index + 1:x}')
-
     def pc(self):
         return int.from_bytes(bytes.fromhex(self.ask('p10')), 'little')
-
-    def physical(self, on):
-        """Addresses of read and write are guest-physical from now on."""
-        self.ask(f'Qqemu.PhyMemMode:{int(on)}')
-
-    def read(self, addr, size):
-        data = b''
-        while len(data) < size:
-            n = min(1024, size - len(data))
-            data += bytes.fromhex(self.ask(f'm{addr + len(data):x},{n:x}'))
-        return data
-
-    def write(self, addr, data):
-        for i in range(0, len(data), 1024):
-            part = data[i:i + 1024]
-            self.ask(f'M{addr + i:x},{len(part):x}:{part.hex()}')

@@ -236,6 +236,17 @@ class Guest:
         """QEMU ends by itself; its exit status."""
         return self.process.wait(timeout)
 
+    def write_memory(self, address, data):
+        """Write guest memory where QEMU has it, be it read-only for the guest.
+        QEMU is this process's child, so that it may."""
+        said = self.qmp.hmp(f'gpa2hva {address:#x}')
+        found = re.search(r' is (0x[0-9a-f]+)', said)
+        if not found:
+            raise self.trouble(f'no memory at {address:#x}: {said}')
+        with open(f'/proc/{self.process.pid}/mem', 'r+b', buffering=0) as mem:
+            mem.seek(int(found.group(1), 16))
+            mem.write(data)
+
     # ---- logs ----
 
     @staticmethod
