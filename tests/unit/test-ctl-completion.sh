@@ -36,7 +36,7 @@ check() {
     _fadump_ctl
     # files come in the order of their directory
     result "fadump-ctl $*" "$(printf '%s\n' "${COMPREPLY[@]}" | sort | xargs)" \
-        "$(xargs -n 1 <<<"$expected" | sort | xargs)"
+        "$(tr ' ' '\n' <<<"$expected" | sort | xargs)"
 }
 
 dir=$(mktemp -d)
