@@ -103,14 +103,14 @@ class Guest:
     def __init__(self, logdir, *, kernel, machine='q35', vcpus=1, memory='1G',
                  fadump='', cmdline='', args=(), disks=(), initrd=None,
                  image=None, boot_disk=None, tiny=None, accel=None,
-                 gdb=False):
+                 gdb=False, environment=()):
         """fadump: properties of the device, or None for no device.
         args: further arguments of QEMU. disks: of class Disk, /dev/vda on.
         initrd: '' for none.
         boot_disk: an image whose bootloader loads the kernel, instead of QEMU.
         tiny: what the guest of tests/guest/tinyboot does, which runs instead
         of Linux; '' for a machine with its firmware and nothing else.
-        gdb: with a gdbstub."""
+        gdb: with a gdbstub. environment: further variables of QEMU's."""
         accel = accel or build.accel()
         self.logdir = logdir
         self.kernel = kernel
@@ -122,6 +122,7 @@ class Guest:
         self.process = None
         self.on_output = None
         self.port = None
+        self.environment = dict(os.environ, **dict(environment))
         self._gdb = None
         self._buffer = b''
         self._next_id = 0
@@ -185,7 +186,8 @@ class Guest:
             log.flush()
             # pylint: disable=consider-using-with
             self.process = subprocess.Popen(
-                self.args, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+                self.args, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                env=self.environment)
         deadline = time.monotonic() + 30 * build.TIMEOUT_SCALE
         while True:
             try:

@@ -3,6 +3,7 @@
 
 import struct
 
+EM_386 = 3
 PT_LOAD = 1
 PT_NOTE = 4
 NT_PRSTATUS = 1
@@ -13,6 +14,12 @@ _PR_REG = 112
 REGISTERS = ('r15 r14 r13 r12 rbp rbx r11 r10 r9 r8 rax rcx rdx rsi rdi '
              'orig_rax rip cs eflags rsp ss fs_base gs_base ds es fs gs'
              ).split()
+# The same of a CPU that is not in 64-bit mode, by the names of the 64-bit
+# registers that they are the lower half of
+_PR_PID_32 = 24
+_PR_REG_32 = 72
+REGISTERS_32 = ('rbx rcx rdx rsi rdi rbp rax ds es fs gs orig_rax rip cs '
+                'eflags rsp ss').split()
 
 
 class Load:
@@ -50,10 +57,13 @@ def parse_notes(data):
     return notes
 
 
-def prstatus_registers(desc):
-    values = struct.unpack_from(f'<{len(REGISTERS)}Q', desc, _PR_REG)
-    regs = dict(zip(REGISTERS, values))
-    regs['pid'] = struct.unpack_from('<i', desc, _PR_PID)[0]
+def prstatus_registers(desc, machine):
+    names, fmt, at, pid = ((REGISTERS_32, 'I', _PR_REG_32, _PR_PID_32)
+                           if machine == EM_386
+                           else (REGISTERS, 'Q', _PR_REG, _PR_PID))
+    regs = dict(zip(names, struct.unpack_from(f'<{len(names)}{fmt}', desc,
+                                              at)))
+    regs['pid'] = struct.unpack_from('<i', desc, pid)[0]
     return regs
 
 
@@ -61,6 +71,7 @@ class Vmcore:
     """read(offset, size) gives the file's bytes."""
 
     def __init__(self, read):
+        self.read = read
         ehdr = read(0, 64)
         if ehdr[:6] != b'\x7fELF\x02\x01':
             raise ValueError('not a little-endian ELF64 file')
@@ -81,11 +92,11 @@ class Vmcore:
 
     @classmethod
     def from_file(cls, path):
-        with open(path, 'rb') as f:
-            def read(offset, size):
+        def read(offset, size):
+            with open(path, 'rb') as f:
                 f.seek(offset)
                 return f.read(size)
-            return cls(read)
+        return cls(read)
 
     def size(self):
         """Bytes that the file must have."""
@@ -96,7 +107,7 @@ class Vmcore:
 
     def cpu_registers(self):
         """The registers of each NT_PRSTATUS note, in order."""
-        return [prstatus_registers(n.desc) for n in self.notes
+        return [prstatus_registers(n.desc, self.machine) for n in self.notes
                 if n.name == 'CORE' and n.type == NT_PRSTATUS]
 
     def note(self, name):
