@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A QMP client of the size that tests need."""
 
+import array
 import json
 import select
 import socket
@@ -49,9 +50,17 @@ class Qmp:
 
     def cmd(self, command, **arguments):
         """Run a command and return what it answers."""
-        arguments = {k.replace('_', '-'): v for k, v in arguments.items()}
+        return self.execute(command, {k.replace('_', '-'): v
+                                      for k, v in arguments.items()})
+
+    def execute(self, command, arguments, fds=()):
+        """The same with any arguments, right or wrong, and with file
+        descriptors that go with it."""
         message = {'execute': command, 'arguments': arguments}
-        self.sock.sendall(json.dumps(message).encode() + b'\n')
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS,
+                   array.array('i', fds))] if fds else []
+        data = json.dumps(message).encode() + b'\n'
+        self.sock.sendall(data[self.sock.sendmsg([data], rights):])
         deadline = time.monotonic() + self.timeout
         while True:
             answer = self._read(deadline)
@@ -63,6 +72,10 @@ class Qmp:
                 raise QmpError(command, answer['error'])
             elif 'return' in answer:
                 return answer['return']
+
+    def getfd(self, name, fd):
+        """Give QEMU a file descriptor; ours may be closed after that."""
+        self.execute('getfd', {'fdname': name}, [fd])
 
     def hmp(self, line):
         return self.cmd('human-monitor-command', command_line=line)
