@@ -19,6 +19,7 @@ class Orderly(FadumpTest):
         self.assertEqual(guest.mem_total(), full)
         self.assertEqual(guest.cmd(f'cat {FADUMP}/registered'), '1')
         self.assertEqual(guest.qmp.count('GUEST_CRASHLOADED'), 0)
+        self.assertEqual(guest.qmp.count('FADUMP_CAPTURED'), 0)
 
     def check(self, kernel, machine):
         disk = self.disk(size='256M')
@@ -65,8 +66,9 @@ class Orderly(FadumpTest):
         # And none of these broke it: one that is not announced.
         guest.cmd('rmmod fadump_virtio && modprobe fadump-virtio')
         self.assert_registered(guest)
+        start = len(guest.qmp.poll())
         guest.crash('echo b > /proc/sysrq-trigger')
-        self.assert_captured(guest, 'CAUSE_GUEST_RESET')
+        self.assert_cause(guest, 'guest-reset', start)
         # A dump is held: an orderly reboot keeps it.
         guest.crash('reboot -f')
         self.assert_captured(guest, 'CAUSE_GUEST_RESET')
