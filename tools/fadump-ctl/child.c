@@ -99,10 +99,6 @@ bool ctl_child_run(const CtlChild *child, GByteArray **out, char **err,
             g_byte_array_remove_range(complained, 0,
                                       complained->len - STDERR_KEPT);
         }
-        if (child->on_output && said->len) {
-            child->on_output((char *)said->data, said->len, child->opaque);
-            g_byte_array_set_size(said, 0);
-        }
         if (said->len > child->limit) {
             stop(process);
             g_set_error(errp, CTL_ERROR, CTL_FAILED,

@@ -6,7 +6,7 @@
 
 #include <stdio.h>
 #include <string.h>
-#include "info.h"
+#include "release.h"
 
 static bool is_saved(const FadumpInfo *info)
 {
@@ -19,7 +19,7 @@ bool cmd_release(int argc, char **argv, CtlOptions *opts, GError **errp)
     static gboolean force;
     static const GOptionEntry entries[] = {
         { "force", 0, 0, G_OPTION_ARG_NONE, &force,
-          "Even if it was not saved", NULL },
+          "At once, and even if it was not saved", NULL },
         G_OPTION_ENTRY_NULL
     };
     g_autoptr(Monitor) mon = NULL;
@@ -52,7 +52,9 @@ bool cmd_release(int argc, char **argv, CtlOptions *opts, GError **errp)
                     "with --force", info->dump->id);
         return false;
     }
-    if (!monitor_run(mon, "fadump-release", NULL, errp)) {
+    if (force ? !monitor_run(mon, "fadump-release", NULL, errp) :
+                !release_dump(mon, ctl_deadline(opts->timeout), NULL, NULL,
+                              errp)) {
         return false;
     }
     if (opts->json) {

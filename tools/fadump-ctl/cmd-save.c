@@ -7,6 +7,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <unistd.h>
+#include "release.h"
 #include "save.h"
 
 bool cmd_save(int argc, char **argv, CtlOptions *opts, GError **errp)
@@ -49,7 +50,7 @@ bool cmd_save(int argc, char **argv, CtlOptions *opts, GError **errp)
     if (!mon || !save_dump(mon, &save, &result, errp)) {
         return false;
     }
-    if (release && !monitor_run(mon, "fadump-release", NULL, errp)) {
+    if (release && !release_dump(mon, save.deadline, NULL, NULL, errp)) {
         g_prefix_error(errp, "%s is saved, but ", result.file);
         return false;
     }

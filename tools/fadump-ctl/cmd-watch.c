@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 #include "event.h"
+#include "release.h"
 #include "report.h"
 #include "save.h"
 #include "target.h"
@@ -171,11 +172,18 @@ static bool save(Watch *w, const DumpInfo *dump, GError **errp)
     json_object_object_add(json, "file", ctl_json_string(result.file));
     json_object_object_add(json, "id", ctl_json_string(result.id));
     say_now(w, "saved", json, result.file);
-    /* the guest waits for its memory; the report needs the file only */
-    if (w->release && !monitor_run(w->mon, "fadump-release", NULL, &why)) {
+    if (!report(w, result.file, errp)) {
+        return false;
+    }
+    if (w->release &&
+        !release_dump(w->mon, w->deadline, on_event, w, &why)) {
+        if (why->code == CTL_INTERRUPTED || why->code == CTL_TIMEOUT) {
+            g_propagate_error(errp, g_steal_pointer(&why));
+            return false;
+        }
         g_printerr("fadump-ctl: %s\n", why->message);
     }
-    return report(w, result.file, errp);
+    return true;
 }
 
 /* Save what is held, unless it was. */

@@ -86,9 +86,6 @@ typedef struct CtlChild {
     /* most that is taken of its standard output */
     gsize limit;
     gint64 deadline;
-    /* called with each part of the output, which is then not kept */
-    void (*on_output)(const char *data, gsize len, void *opaque);
-    void *opaque;
 } CtlChild;
 
 /*
@@ -100,6 +97,11 @@ bool ctl_child_run(const CtlChild *child, GByteArray **out, char **err,
                    int *status, GError **errp);
 /* The last line that is not empty, to be shown. */
 char *ctl_last_line(const char *text);
+
+/* ---- makedumpfile.c ---- */
+
+/* Why it has failed, from its standard output and error. */
+char *makedumpfile_reason(const char *out, const char *err);
 
 /* ---- format.c ---- */
 

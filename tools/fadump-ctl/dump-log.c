@@ -104,7 +104,7 @@ static GByteArray *by_makedumpfile(const char *dump, const char *dir,
         return NULL;
     }
     if (status) {
-        why = ctl_last_line(*err ? err : (char *)out->data);
+        why = makedumpfile_reason((char *)out->data, err);
         g_set_error(errp, CTL_ERROR, CTL_FAILED,
                     "makedumpfile finds no log in %s: %s", dump, why);
     } else {
@@ -174,10 +174,12 @@ GByteArray *dump_read_log(const char *dump, const char *vmlinux,
 
         g_clear_error(&why);
         log = by_crash(path, symbols, dir, deadline, &why);
-    } else if (!log && why->code == CTL_FAILED) {
-        g_prefix_error(&why, "(a dump without VMCOREINFO needs --vmlinux) ");
     }
-    if (!log) {
+    if (!log && why->code == CTL_FAILED && !vmlinux) {
+        g_set_error(errp, CTL_ERROR, CTL_FAILED,
+                    "%s (a dump without VMCOREINFO needs --vmlinux)",
+                    why->message);
+    } else if (!log) {
         g_propagate_error(errp, g_steal_pointer(&why));
     }
     g_rmdir(dir);

@@ -132,3 +132,27 @@ json_object *monitor_event(Monitor *mon, gint64 deadline, GError **errp)
 {
     return mon->ops->event(mon, deadline, errp);
 }
+
+bool monitor_pump(Monitor *mon, gint64 until, const char *last,
+                  MonitorEventFunc *on_event, void *opaque, GError **errp)
+{
+    g_autoptr(GError) why = NULL;
+    json_object *event;
+
+    while ((event = monitor_event(mon, until, &why))) {
+        bool ended = !g_strcmp0(json_member_string(event, "event"), last);
+
+        if (on_event) {
+            on_event(event, opaque);
+        }
+        json_object_put(event);
+        if (ended) {
+            return true;
+        }
+    }
+    if (why) {
+        g_propagate_error(errp, g_steal_pointer(&why));
+        return false;
+    }
+    return true;
+}

@@ -61,6 +61,14 @@ bool monitor_pass_fd(Monitor *mon, int fd, const char *fdname, GError **errp);
 bool monitor_listen(Monitor *mon, GError **errp);
 json_object *monitor_event(Monitor *mon, gint64 deadline, GError **errp);
 
+typedef void MonitorEventFunc(json_object *event, void *opaque);
+/*
+ * Hand on the events that come until then, or until one of that name has;
+ * @last and @on_event may be NULL.
+ */
+bool monitor_pump(Monitor *mon, gint64 until, const char *last,
+                  MonitorEventFunc *on_event, void *opaque, GError **errp);
+
 /* ---- qmp.c ---- */
 Monitor *qmp_open(const char *spec, double timeout, GError **errp);
 

@@ -106,31 +106,6 @@ static SaveInfo *query_job(Save *save, GError **errp)
     return g_steal_pointer(&info->save);
 }
 
-/* Hand on events for a while. */
-static bool pump(Save *save, gint64 until, GError **errp)
-{
-    g_autoptr(GError) why = NULL;
-    json_object *event;
-
-    while ((event = monitor_event(save->mon, until, &why))) {
-        const char *name = json_member_string(event, "event");
-        bool ended = name && !strcmp(name, "FADUMP_SAVE_COMPLETED");
-
-        if (save->opts->on_event) {
-            save->opts->on_event(event, save->opts->opaque);
-        }
-        json_object_put(event);
-        if (ended) {
-            return true;
-        }
-    }
-    if (why) {
-        g_propagate_error(errp, g_steal_pointer(&why));
-        return false;
-    }
-    return true;
-}
-
 /* Wait for the end of the job, whatever it is. */
 static SaveInfo *wait_job(Save *save, gint64 deadline, GError **errp)
 {
@@ -150,7 +125,9 @@ static SaveInfo *wait_job(Save *save, gint64 deadline, GError **errp)
             late(errp);
             return NULL;
         }
-        if (!pump(save, MIN(deadline, now + save->mon->interval), errp)) {
+        if (!monitor_pump(save->mon, MIN(deadline, now + save->mon->interval),
+                          "FADUMP_SAVE_COMPLETED", save->opts->on_event,
+                          save->opts->opaque, errp)) {
             return NULL;
         }
     }
@@ -348,21 +325,15 @@ static bool save_by_pipe(Save *save, GError **errp)
 
 /* ---- the filter ---- */
 
-static void on_filter_output(const char *data, gsize len, void *opaque)
-{
-    show(opaque, "filtering", 0, 0);
-}
-
 static bool filter(Save *save, GError **errp)
 {
     g_autoptr(GPtrArray) args = g_ptr_array_new();
+    g_autoptr(GByteArray) out = NULL;
     g_autofree char *err = NULL;
     g_autofree char *output = target_temp_name(save->file, ".tmp");
     CtlChild child = {
-        .limit = 0,
+        .limit = 1024 * 1024,
         .deadline = save->opts->deadline,
-        .on_output = on_filter_output,
-        .opaque = save,
     };
     int status, fd;
     bool ok = false;
@@ -379,9 +350,10 @@ static bool filter(Save *save, GError **errp)
     child.fd3 = fcntl(save->fd, F_DUPFD_CLOEXEC, 10);
 
     show(save, "filtering", 0, 0);
-    if (ctl_child_run(&child, NULL, &err, &status, errp)) {
+    if (ctl_child_run(&child, &out, &err, &status, errp)) {
         if (status) {
-            g_autofree char *why = ctl_last_line(err);
+            g_autofree char *why = makedumpfile_reason((char *)out->data,
+                                                       err);
 
             g_set_error(errp, CTL_ERROR, CTL_FAILED,
                         "makedumpfile failed (status %d): %s", status, why);

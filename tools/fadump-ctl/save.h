@@ -21,7 +21,7 @@ typedef struct SaveOptions {
     bool progress;
     gint64 deadline;
     /* events that come meanwhile */
-    void (*on_event)(json_object *event, void *opaque);
+    MonitorEventFunc *on_event;
     void *opaque;
 } SaveOptions;
 
