@@ -179,7 +179,7 @@ class Guest:
 
     # ---- life ----
 
-    def start(self):
+    def start(self, paused=False):
         """Start QEMU and let the guest run; does not wait for it."""
         with open(self.qemu_log, 'ab') as log:
             log.write((' '.join(self.args) + '\n').encode())
@@ -204,7 +204,8 @@ class Guest:
         self.port = socket.socket(socket.AF_UNIX)
         self.port.connect(self._socket('port'))
         self._started = time.monotonic()
-        self.qmp.cmd('cont')
+        if not paused:
+            self.qmp.cmd('cont')
         return self
 
     def boot(self):

@@ -16,6 +16,7 @@
  *	t	triple fault, without paging
  *	T	triple fault, in 64-bit mode at a high address
  *	p	tell pvpanic (port 0x505), then as h
+ *	o	power off (as ACPI does, port 0x604)
  *
  * t and T have numbers in the registers: 0x5afe00a5 | N << 8, with T also
  * N << 56, where N counts as x86 encodes registers; but rbx (ebx) has the
@@ -70,6 +71,8 @@ _start:
 	je	triple32
 	cmpb	$'p', %bl
 	je	pvpanic
+	cmpb	$'o', %bl
+	je	power_off
 	cmpb	$'b', %bl
 	je	high32
 	cmpb	$'l', %bl
@@ -91,6 +94,12 @@ pvpanic:
 	movw	$0x505, %dx
 	movb	$1, %al
 	outb	%al, %dx
+	jmp	halt
+
+power_off:
+	movw	$0x604, %dx
+	movw	$0x2000, %ax
+	outw	%ax, %dx
 	jmp	halt
 
 reset32:
