@@ -124,7 +124,7 @@ struct virtio_fadump_req {
 #define VIRTIO_FADUMP_S_MALFORMED		1
 /* unknown request, or unknown region type; detail: the type */
 #define VIRTIO_FADUMP_S_UNSUPPORTED		2
-/* a dump is held; release it first */
+/* REGISTER: a dump is held; RELEASE: the host is saving it, try later */
 #define VIRTIO_FADUMP_S_BUSY			3
 /* already registered */
 #define VIRTIO_FADUMP_S_EXISTS			4
