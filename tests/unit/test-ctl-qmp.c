@@ -219,7 +219,9 @@ static void peer_end(Peer *peer)
     g_autoptr(GDir) dir = NULL;
     const char *name;
 
-    g_thread_join(peer->thread);
+    if (peer->thread) {
+        g_thread_join(peer->thread);
+    }
     g_socket_listener_close(peer->listener);
     g_object_unref(peer->listener);
     g_unlink(peer->path);
@@ -655,6 +657,16 @@ static void test_save(gconstpointer opaque)
         g_assert_cmpstr(data, ==, "old");
         g_unlink(file);
     }
+    g_thread_join(g_steal_pointer(&peer.thread));
+    if (c->code == CTL_INTERRUPTED || c->code == CTL_TIMEOUT) {
+        bool cancelled = false;
+
+        for (guint i = 0; i < peer.commands->len; i++) {
+            cancelled |= !!strstr(g_ptr_array_index(peer.commands, i),
+                                  "\"fadump-save-cancel\"");
+        }
+        g_assert_true(cancelled);
+    }
     /* which sees that there is nothing else */
     peer_end(&peer);
 }
@@ -680,6 +692,13 @@ static const SaveCase save_cases[] = {
     { "interrupt", SCRIPT(OK, SAVE("active", 1, 100), INTERRUPT, OK,
                           SAVE("active", 2, 100), SAVE("cancelled", 2, 100)),
       .by_fd = 0, .code = CTL_INTERRUPTED },
+    /* before it is known whether there is a job */
+    { "interrupt-start", SCRIPT(INTERRUPT, OK, SAVE("cancelled", 2, 100)),
+      .by_fd = 0, .code = CTL_INTERRUPTED },
+    { "late-start", SCRIPT(SILENCE, OK, SAVE("cancelled", 2, 100)),
+      .by_fd = 0, .code = CTL_TIMEOUT },
+    { "busy", (const char *const[]) { OK, SAVE("active", 1, 100), NULL },
+      .by_fd = 0, .code = CTL_FAILED, .text = "already" },
     { "interrupt-too-late", SCRIPT(OK, INTERRUPT, OK,
                                    SAVE("completed", 100, 100)),
       .by_fd = 0 },
@@ -717,6 +736,9 @@ static const SaveCase save_cases[] = {
       .by_fd = 1, .code = CTL_FAILED, .text = "busy" },
     { "pipe-interrupt", SCRIPT(TAKE_FD, OK, INTERRUPT, OK,
                                SAVE("cancelled", 0, 100)),
+      .by_fd = 1, .code = CTL_INTERRUPTED },
+    { "pipe-interrupt-start", SCRIPT(TAKE_FD, INTERRUPT, OK,
+                                     SAVE("cancelled", 0, 100)),
       .by_fd = 1, .code = CTL_INTERRUPTED },
     { "pipe-late", SCRIPT(TAKE_FD, OK, SAVE("active", 0, 100), OK,
                           SAVE("cancelled", 0, 100)),

@@ -19,6 +19,7 @@ json_object *report_json(const char *dump, const Oops *oops)
 {
     json_object *out = json_object_new_object();
     json_object *frames = json_object_new_array();
+    char uptime[G_ASCII_DTOSTR_BUF_SIZE];
 
     for (guint i = 0; i < oops->nr_frames; i++) {
         json_object_array_add(frames, ctl_json_string(oops->frames[i]));
@@ -27,8 +28,10 @@ json_object *report_json(const char *dump, const Oops *oops)
     json_object_object_add(out, "release", ctl_json_string(oops->release));
     json_object_object_add(out, "cause", ctl_json_string(oops->cause));
     json_object_object_add(out, "panic", ctl_json_string(oops->panic));
+    /* as the log has it, not as binary fractions have it */
+    g_ascii_formatd(uptime, sizeof(uptime), "%.6f", oops->uptime);
     json_object_object_add(out, "uptime", oops->uptime < 0 ? NULL :
-                           json_object_new_double(oops->uptime));
+                           json_object_new_double_s(oops->uptime, uptime));
     json_object_object_add(out, "comm", ctl_json_string(oops->comm));
     json_object_object_add(out, "pid", oops->pid < 0 ? NULL :
                            json_object_new_int64(oops->pid));

@@ -146,13 +146,14 @@ static bool cancel_job(Save *save)
 
     ctl_signal_clear();
     show_end(save);
-    if (save->pipe >= 0) {
-        close(save->pipe);
-        save->pipe = -1;
-    }
     if (!monitor_run(save->mon, "fadump-save-cancel", NULL, &why)) {
         /* it may have ended meanwhile, or QEMU is gone */
         g_clear_error(&why);
+    }
+    /* not before: QEMU would say that it has failed */
+    if (save->pipe >= 0) {
+        close(save->pipe);
+        save->pipe = -1;
     }
     job = wait_job(save, ctl_deadline(CANCEL_TIMEOUT), &why);
     if (!job) {
@@ -166,10 +167,17 @@ static bool cancel_job(Save *save)
 static bool start_job(Save *save, const char *protocol, GError **errp)
 {
     json_object *args = json_object_new_object();
+    g_autoptr(GError) why = NULL;
 
     json_object_object_add(args, "protocol", ctl_json_string(protocol));
-    save->started = monitor_run(save->mon, "fadump-save", args, errp);
-    return save->started;
+    if (monitor_run(save->mon, "fadump-save", args, &why)) {
+        save->started = true;
+        return true;
+    }
+    /* without an answer it may have been started */
+    save->started = why->code == CTL_INTERRUPTED || why->code == CTL_TIMEOUT;
+    g_propagate_error(errp, g_steal_pointer(&why));
+    return false;
 }
 
 static bool check_job(const SaveInfo *job, GError **errp)
@@ -447,6 +455,14 @@ bool save_dump(Monitor *mon, const SaveOptions *opts, SaveResult *result,
     save.file = g_canonicalize_filename(opts->file, NULL);
     info = fadump_query_dump(mon, errp);
     if (!info || !target_check(save.file, opts->force, errp)) {
+        g_free(save.file);
+        return false;
+    }
+    /* so that it is not another's job that is cancelled */
+    if (info->save && !strcmp(info->save->status, "active")) {
+        g_set_error(errp, CTL_ERROR, CTL_FAILED,
+                    "the dump is being saved already: see what \"status\" "
+                    "says");
         g_free(save.file);
         return false;
     }
