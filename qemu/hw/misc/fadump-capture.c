@@ -11,7 +11,6 @@
 #include "qemu/bswap.h"
 #include "qemu/host-utils.h"
 #include "qemu/log.h"
-#include "qemu/madvise.h"
 #include "qemu/timer.h"
 #include "qemu/units.h"
 #include "qapi/error.h"
@@ -23,6 +22,7 @@
 #include "hw/core/cpu.h"
 #include "hw/misc/fadump-desc.h"
 #include "hw/misc/fadump-dev.h"
+#include "hw/misc/fadump-hold.h"
 #include "hw/misc/fadump-ram.h"
 #include "system/dump.h"
 #include "system/memory_mapping.h"
@@ -243,29 +243,9 @@ static uint64_t held_offset(const VirtIOFadump *s, uint64_t addr)
     g_assert_not_reached();
 }
 
-/*
- * Copy @size bytes at @host to shm. Populating first turns a host without
- * memory into an error instead of a SIGBUS.
- */
-static bool hold_copy(VirtIOFadump *s, uint64_t off, const uint8_t *host,
-                      uint64_t size, Error **errp)
-{
-    uint8_t *dst = (uint8_t *)memory_region_get_ram_ptr(&s->shm) + off;
-
-    if (qemu_madvise(QEMU_ALIGN_PTR_DOWN(dst, qemu_real_host_page_size()),
-                     ROUND_UP(size, qemu_real_host_page_size()),
-                     QEMU_MADV_POPULATE_WRITE) && errno != EINVAL) {
-        error_setg_errno(errp, errno, "no host memory for %" PRIu64
-                         " bytes of boot memory", size);
-        return false;
-    }
-    memcpy(dst, host, size);
-    memory_region_set_dirty(&s->shm, off, size);
-    return true;
-}
-
 /* Set boot memory aside, and write down where each part of RAM now lies. */
-static bool capture_memory(VirtIOFadump *s, FadumpDesc *desc, Error **errp)
+static bool capture_memory(VirtIOFadump *s, FadumpDesc *desc, GArray *moved,
+                           Error **errp)
 {
     g_autoptr(GArray) runs = fadump_ram_runs(errp);
     g_autoptr(GArray) map = g_array_new(false, false, sizeof(FadumpRange));
@@ -298,18 +278,22 @@ static bool capture_memory(VirtIOFadump *s, FadumpDesc *desc, Error **errp)
         if (p->boot) {
             const FadumpRamRun *run = &g_array_index(runs, FadumpRamRun, r);
             uint64_t off = held_offset(s, p->base);
+            uint32_t method;
 
             while (run->range.base + run->range.size <= p->base) {
                 run = &g_array_index(runs, FadumpRamRun, ++r);
             }
-            if (!hold_copy(s, off, run->host + (p->base - run->range.base),
-                           p->size, errp)) {
+            method = fadump_hold(&s->shm, off, run->mr,
+                                 run->host + (p->base - run->range.base) -
+                                 (uint8_t *)memory_region_get_ram_ptr(run->mr),
+                                 p->size, s->move, moved, errp);
+            if (method == VIRTIO_FADUMP_METHOD_NONE) {
                 return false;
             }
             range.dest = cpu_to_le64(off);
             range.where = cpu_to_le32(VIRTIO_FADUMP_WHERE_SHM);
             range.flags = cpu_to_le32(VIRTIO_FADUMP_RANGE_F_BOOT_MEM);
-            range.method = cpu_to_le32(VIRTIO_FADUMP_METHOD_COPIED);
+            range.method = cpu_to_le32(method);
         }
         trace_fadump_range(p->base, p->size, le32_to_cpu(range.where),
                            le64_to_cpu(range.dest));
@@ -321,6 +305,7 @@ static bool capture_memory(VirtIOFadump *s, FadumpDesc *desc, Error **errp)
 bool fadump_capture(VirtIOFadump *s, uint32_t cause, uint32_t crash_cpu,
                     Error **errp)
 {
+    g_autoptr(GArray) moved = g_array_new(false, false, sizeof(FadumpMoved));
     int64_t start = get_clock();
     FadumpDesc desc;
     uint64_t size;
@@ -340,7 +325,7 @@ bool fadump_capture(VirtIOFadump *s, uint32_t cause, uint32_t crash_cpu,
     if (s->param.size) {
         capture_bytes(desc.param, &s->param);
     }
-    if (!capture_memory(s, &desc, errp)) {
+    if (!capture_memory(s, &desc, moved, errp)) {
         goto out;
     }
 
@@ -360,6 +345,7 @@ bool fadump_capture(VirtIOFadump *s, uint32_t cause, uint32_t crash_cpu,
     ok = true;
 out:
     if (!ok) {
+        fadump_hold_undo(&s->shm, moved);
         fadump_capture_drop(s);
     }
     fadump_desc_destroy(&desc);

@@ -1000,6 +1000,8 @@ static const Property virtio_fadump_properties[] = {
     DEFINE_PROP_UINT32(VIRTIO_FADUMP_MAX_BOOTS_PROP, VirtIOFadump, max_boots,
                        3),
     DEFINE_PROP_BOOL(VIRTIO_FADUMP_EARLY_PROP, VirtIOFadump, early, false),
+    /* off: boot memory is copied, for tests and to compare */
+    DEFINE_PROP_BOOL("x-move", VirtIOFadump, move, true),
 };
 
 static void virtio_fadump_class_init(ObjectClass *klass, void *data)

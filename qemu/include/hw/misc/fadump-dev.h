@@ -60,6 +60,7 @@ struct VirtIOFadump {
     bool capture_host_reset;
     uint32_t max_boots;
     bool early;
+    bool move;
 
     /* VIRTIO_FADUMP_STATE_* */
     uint32_t state;
