@@ -34,6 +34,10 @@
     ", \"save\": {\"status\": \"" status "\", \"id\": \"" ID "\", " \
     "\"written\": " #written ", \"total\": " #total "}}, \"id\": @}\n"
 
+/* For what comes, however slow the machine is; and for what does not come */
+#define PATIENCE 60
+#define IMPATIENCE 0.3
+
 /* An answer that is no text */
 #define HANG_UP "hang up"
 #define SILENCE "silence"
@@ -290,7 +294,7 @@ static void test_greeting(void)
         Peer peer;
 
         peer_start(&peer, cases[i].greeting, cases[i].len, NULL);
-        g_assert_null(open_peer(&peer, 5, &err));
+        g_assert_null(open_peer(&peer, PATIENCE, &err));
         assert_error(&err, cases[i].code, cases[i].text);
         peer_end(&peer);
     }
@@ -304,13 +308,13 @@ static void test_too_long(void)
     Peer peer;
 
     peer_start(&peer, text, -1, NULL);
-    g_assert_null(open_peer(&peer, 5, &err));
+    g_assert_null(open_peer(&peer, PATIENCE, &err));
     assert_error(&err, CTL_FAILED, "more than 1048576 bytes");
     peer_end(&peer);
 
     nested[(1 << 19) - 1] = '\n';
     peer_start(&peer, nested, -1, NULL);
-    g_assert_null(open_peer(&peer, 5, &err));
+    g_assert_null(open_peer(&peer, PATIENCE, &err));
     assert_error(&err, CTL_FAILED, "no QMP monitor");
     peer_end(&peer);
 }
@@ -322,7 +326,7 @@ static void test_no_greeting(void)
     Peer peer;
 
     peer_start(&peer, "", 0, script);
-    g_assert_null(open_peer(&peer, 0.1, &err));
+    g_assert_null(open_peer(&peer, IMPATIENCE, &err));
     assert_error(&err, CTL_TIMEOUT, "another client");
     peer_end(&peer);
 }
@@ -347,7 +351,8 @@ static void test_capabilities(void)
         Peer peer;
 
         peer_start(&peer, GREETING, -1, script);
-        g_assert_null(open_peer(&peer, 0.2, &err));
+        g_assert_null(open_peer(&peer, cases[i].code == CTL_TIMEOUT ?
+                                IMPATIENCE : PATIENCE, &err));
         assert_error(&err, cases[i].code, NULL);
         peer_end(&peer);
     }
@@ -362,8 +367,11 @@ static void query(const char *answer, int code, const char *text)
     Peer peer;
 
     peer_start(&peer, GREETING, -1, script);
-    mon = open_peer(&peer, 0.3, &err);
+    mon = open_peer(&peer, PATIENCE, &err);
     g_assert_no_error(err);
+    if (code == CTL_TIMEOUT) {
+        mon->answer_timeout = IMPATIENCE;
+    }
     info = fadump_query(mon, NULL, &err);
     if (code) {
         g_assert_null(info);
@@ -599,6 +607,8 @@ typedef struct SaveCase {
     bool exists;
     bool force;
     double timeout;
+    /* QEMU does not answer */
+    bool impatient;
     int code;
     const char *text;
     gsize size;
@@ -621,10 +631,13 @@ static void test_save(gconstpointer opaque)
     if (c->exists) {
         g_assert_true(g_file_set_contents(file, "old", -1, NULL));
     }
-    mon = open_peer(&peer, 1, &err);
+    mon = open_peer(&peer, PATIENCE, &err);
     g_assert_no_error(err);
+    if (c->impatient) {
+        mon->answer_timeout = IMPATIENCE;
+    }
     opts.file = file;
-    opts.deadline = ctl_deadline(c->timeout ? c->timeout : 10);
+    opts.deadline = ctl_deadline(c->timeout ? c->timeout : PATIENCE);
     ok = save_dump(mon, &opts, &result, &err);
     g_clear_pointer(&mon, monitor_close);
     if (c->code) {
@@ -696,7 +709,7 @@ static const SaveCase save_cases[] = {
     { "interrupt-start", SCRIPT(INTERRUPT, OK, SAVE("cancelled", 2, 100)),
       .by_fd = 0, .code = CTL_INTERRUPTED },
     { "late-start", SCRIPT(SILENCE, OK, SAVE("cancelled", 2, 100)),
-      .by_fd = 0, .code = CTL_TIMEOUT },
+      .by_fd = 0, .impatient = true, .code = CTL_TIMEOUT },
     { "busy", (const char *const[]) { OK, SAVE("active", 1, 100), NULL },
       .by_fd = 0, .code = CTL_FAILED, .text = "already" },
     { "interrupt-too-late", SCRIPT(OK, INTERRUPT, OK,
@@ -705,7 +718,7 @@ static const SaveCase save_cases[] = {
     { "late", SCRIPT(OK, SAVE("active", 1, 100), SAVE("active", 1, 100), OK,
                      SAVE("cancelled", 2, 100)),
       .by_fd = 0, .timeout = 0.1, .code = CTL_TIMEOUT },
-    { "forgotten", SCRIPT(OK, HELD), .by_fd = 0, .code = CTL_FAILED,
+    { "forgotten", SCRIPT(OK, HELD, OK, HELD), .by_fd = 0, .code = CTL_FAILED,
       .text = "knows nothing" },
     { "odd-status", SCRIPT(OK, SAVE("\\u001b", 1, 100)), .by_fd = 0,
       .code = CTL_FAILED, .text = "?" },
