@@ -208,8 +208,7 @@ static void assert_same(const char *a, const char *b, bool same)
     sign(NULL);
 }
 
-/* The same crash at another time, by another task, on another CPU, in a kernel
- * that lies elsewhere */
+/* The same crash at another time, by another task, on another CPU */
 static void test_equal(void)
 {
     static const char *const edits[][2] = {
@@ -558,7 +557,7 @@ static void test_fuzz(void)
                 text[at] = g_test_rand_int();
                 break;
             case 1:
-                text[at] = " \n[]:+#?/0x<>"[g_test_rand_int_range(0, 13)];
+                text[at] = "[]:+#\n ?/0x<>"[g_test_rand_int_range(0, 13)];
                 break;
             default:
                 memmove(text + at, text + len / 2,

@@ -347,12 +347,12 @@ static void test_capabilities(void)
 
     for (gsize i = 0; i < G_N_ELEMENTS(cases); i++) {
         const char *script[] = { cases[i].answer, NULL };
+        bool silent = cases[i].code == CTL_TIMEOUT;
         GError *err = NULL;
         Peer peer;
 
         peer_start(&peer, GREETING, -1, script);
-        g_assert_null(open_peer(&peer, cases[i].code == CTL_TIMEOUT ?
-                                IMPATIENCE : PATIENCE, &err));
+        g_assert_null(open_peer(&peer, silent ? IMPATIENCE : PATIENCE, &err));
         assert_error(&err, cases[i].code, NULL);
         peer_end(&peer);
     }

@@ -13,7 +13,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Exit statuses, and the codes of a GError in CTL_ERROR. The manual has them. */
+/* Exit statuses, which the manual has, and the codes of CTL_ERROR */
 typedef enum CtlExit {
     CTL_OK = 0,
     CTL_FAILED = 1,

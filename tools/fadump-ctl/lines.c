@@ -66,7 +66,8 @@ char *ctl_lines_next(CtlLines *lines, gsize *len)
     if (!lines->buf->len) {
         return NULL;
     }
-    end = memchr(start + lines->scanned, '\n', lines->buf->len - lines->scanned);
+    end = memchr(start + lines->scanned, '\n',
+                 lines->buf->len - lines->scanned);
     if (!end) {
         lines->scanned = lines->buf->len;
         return NULL;

@@ -15,7 +15,7 @@
 typedef struct Oops {
     /* Printable UTF-8, or NULL where the log does not have it */
     char *release;
-    /* The line that says what was wrong: of the oops, if one led to the panic */
+    /* What was wrong: the oops that led to the panic, or the panic */
     char *cause;
     /* The panic's line, if the kernel panicked */
     char *panic;

@@ -111,9 +111,10 @@ static bool virsh_listen(Monitor *mon, GError **errp)
 
     /* into a pipe virsh would write when its buffer is full, not before */
     master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC | O_NONBLOCK);
-    if (master < 0 || grantpt(master) || unlockpt(master) ||
-        !(name = ptsname(master)) ||
-        (slave = open(name, O_RDWR | O_NOCTTY | O_CLOEXEC)) < 0) {
+    name = master >= 0 && !grantpt(master) && !unlockpt(master) ?
+           ptsname(master) : NULL;
+    slave = name ? open(name, O_RDWR | O_NOCTTY | O_CLOEXEC) : -1;
+    if (slave < 0) {
         g_set_error(errp, CTL_ERROR, CTL_FAILED,
                     "cannot open a pseudo terminal for virsh: %s",
                     g_strerror(errno));
