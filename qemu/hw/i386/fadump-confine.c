@@ -32,6 +32,12 @@
  */
 #define LOW_RAM_LIMIT (2 * GiB)
 
+/*
+ * After a warm reset SeaBIOS starts from its copy in shadow RAM, and resets
+ * once more.
+ */
+#define FIRMWARE_END (1 * MiB)
+
 static GArray *pc_fadump_ram_map(FadumpConfiner *c)
 {
     X86MachineState *x86ms = X86_MACHINE(c);
@@ -256,6 +262,7 @@ void pc_fadump_class_init(ObjectClass *oc)
 {
     FadumpConfinerClass *fcc = FADUMP_CONFINER_CLASS(oc);
 
+    fcc->firmware_end = FIRMWARE_END;
     fcc->ram_map = pc_fadump_ram_map;
     fcc->prepare = pc_fadump_prepare;
     fcc->confine = pc_fadump_confine;

@@ -243,6 +243,58 @@ static uint64_t held_offset(const VirtIOFadump *s, uint64_t addr)
     g_assert_not_reached();
 }
 
+/* The run that has @addr; all of a piece lies in one run. */
+static const FadumpRamRun *find_run(const GArray *runs, uint64_t addr)
+{
+    guint i;
+
+    for (i = 0; i < runs->len; i++) {
+        const FadumpRamRun *run = &g_array_index(runs, FadumpRamRun, i);
+
+        if (addr - run->range.base < run->range.size) {
+            return run;
+        }
+    }
+    g_assert_not_reached();
+}
+
+/* Set a piece aside if it is boot memory, and write down where it now lies. */
+static bool capture_piece(VirtIOFadump *s, FadumpDesc *desc,
+                          const GArray *runs, const FadumpPiece *p,
+                          GArray *moved, Error **errp)
+{
+    struct virtio_fadump_range range = {
+        .addr = cpu_to_le64(p->base),
+        .len = cpu_to_le64(p->size),
+        .held = cpu_to_le64(p->size),
+        .where = cpu_to_le32(VIRTIO_FADUMP_WHERE_IN_PLACE),
+    };
+
+    if (p->boot) {
+        FadumpConfinerClass *fcc = FADUMP_CONFINER_GET_CLASS(s->confiner);
+        const FadumpRamRun *run = find_run(runs, p->base);
+        const uint8_t *start = memory_region_get_ram_ptr(run->mr);
+        uint64_t off = held_offset(s, p->base);
+        uint32_t method;
+
+        method = fadump_hold(&s->shm, off, run->mr,
+                             run->host + (p->base - run->range.base) - start,
+                             p->size, s->move && p->base >= fcc->firmware_end,
+                             moved, errp);
+        if (method == VIRTIO_FADUMP_METHOD_NONE) {
+            return false;
+        }
+        range.dest = cpu_to_le64(off);
+        range.where = cpu_to_le32(VIRTIO_FADUMP_WHERE_SHM);
+        range.flags = cpu_to_le32(VIRTIO_FADUMP_RANGE_F_BOOT_MEM);
+        range.method = cpu_to_le32(method);
+    }
+    trace_fadump_range(p->base, p->size, le32_to_cpu(range.where),
+                       le64_to_cpu(range.dest));
+    g_array_append_val(desc->ranges, range);
+    return true;
+}
+
 /* Set boot memory aside, and write down where each part of RAM now lies. */
 static bool capture_memory(VirtIOFadump *s, FadumpDesc *desc, GArray *moved,
                            Error **errp)
@@ -250,7 +302,9 @@ static bool capture_memory(VirtIOFadump *s, FadumpDesc *desc, GArray *moved,
     g_autoptr(GArray) runs = fadump_ram_runs(errp);
     g_autoptr(GArray) map = g_array_new(false, false, sizeof(FadumpRange));
     g_autoptr(GArray) pieces = NULL;
-    guint i, r = 0;
+    uint64_t firmware_end =
+        FADUMP_CONFINER_GET_CLASS(s->confiner)->firmware_end;
+    guint i;
 
     if (!runs) {
         return false;
@@ -267,37 +321,20 @@ static bool capture_memory(VirtIOFadump *s, FadumpDesc *desc, GArray *moved,
     }
 
     for (i = 0; i < pieces->len; i++) {
-        const FadumpPiece *p = &g_array_index(pieces, FadumpPiece, i);
-        struct virtio_fadump_range range = {
-            .addr = cpu_to_le64(p->base),
-            .len = cpu_to_le64(p->size),
-            .held = cpu_to_le64(p->size),
-            .where = cpu_to_le32(VIRTIO_FADUMP_WHERE_IN_PLACE),
-        };
+        FadumpPiece p = g_array_index(pieces, FadumpPiece, i), low = p;
 
-        if (p->boot) {
-            const FadumpRamRun *run = &g_array_index(runs, FadumpRamRun, r);
-            uint64_t off = held_offset(s, p->base);
-            uint32_t method;
-
-            while (run->range.base + run->range.size <= p->base) {
-                run = &g_array_index(runs, FadumpRamRun, ++r);
-            }
-            method = fadump_hold(&s->shm, off, run->mr,
-                                 run->host + (p->base - run->range.base) -
-                                 (uint8_t *)memory_region_get_ram_ptr(run->mr),
-                                 p->size, s->move, moved, errp);
-            if (method == VIRTIO_FADUMP_METHOD_NONE) {
+        if (p.boot && p.base < firmware_end &&
+            firmware_end - p.base < p.size) {
+            low.size = firmware_end - p.base;
+            p.base += low.size;
+            p.size -= low.size;
+            if (!capture_piece(s, desc, runs, &low, moved, errp)) {
                 return false;
             }
-            range.dest = cpu_to_le64(off);
-            range.where = cpu_to_le32(VIRTIO_FADUMP_WHERE_SHM);
-            range.flags = cpu_to_le32(VIRTIO_FADUMP_RANGE_F_BOOT_MEM);
-            range.method = cpu_to_le32(method);
         }
-        trace_fadump_range(p->base, p->size, le32_to_cpu(range.where),
-                           le64_to_cpu(range.dest));
-        g_array_append_val(desc->ranges, range);
+        if (!capture_piece(s, desc, runs, &p, moved, errp)) {
+            return false;
+        }
     }
     return true;
 }

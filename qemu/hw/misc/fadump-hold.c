@@ -87,7 +87,7 @@ static int copy_parallel(uint8_t *dst, const uint8_t *src, uint64_t size)
 static const char *why_not_move(bool may_move)
 {
     if (!may_move) {
-        return "property";
+        return "not wanted";
     }
     /* its threads read, and its userfaultfd watches, the old addresses */
     if (migration_is_running()) {

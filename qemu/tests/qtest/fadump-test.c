@@ -1105,8 +1105,9 @@ static GArray *check_descriptor(Fadump *f, const GByteArray *desc,
             g_assert_cmpint(le32_to_cpu(r->flags), ==,
                             VIRTIO_FADUMP_RANGE_F_BOOT_MEM);
             g_assert_cmpint(le32_to_cpu(r->method), ==,
-                            f->m->copy ? VIRTIO_FADUMP_METHOD_COPIED
-                                       : VIRTIO_FADUMP_METHOD_MOVED);
+                            f->m->copy || p.base < ROM_END ?
+                            VIRTIO_FADUMP_METHOD_COPIED :
+                            VIRTIO_FADUMP_METHOD_MOVED);
             /* in the region, behind the descriptor, over no other range */
             g_assert_cmpint(p.dest, >=, MAX(held_end,
                                             CONFIG_Q(f, desc_size_max)));

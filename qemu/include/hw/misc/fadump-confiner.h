@@ -36,6 +36,12 @@ struct FadumpConfinerClass {
     InterfaceClass parent_class;
 
     /*
+     * Firmware that runs again after a reset finds what it left in RAM below
+     * this address, so that content is copied and stays.
+     */
+    uint64_t firmware_end;
+
+    /*
      * The system RAM as firmware is told of it in an ordinary boot, a
      * normalized array of FadumpRange. The caller frees.
      */
