@@ -246,4 +246,5 @@ main() {
     done
 }
 
-main "$@"
+# systemd-guest.sh takes what it needs from here.
+[ "${BASH_SOURCE[0]}" != "$0" ] || main "$@"

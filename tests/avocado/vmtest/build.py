@@ -67,6 +67,14 @@ class Kernel:
     def __str__(self):
         return self.release
 
+    @property
+    def systemd(self):
+        """The initramfs of a guest that systemd runs; for 6.1 only."""
+        path = os.path.join(BUILD, 'guest', self.release, 'systemd.cpio.gz')
+        if not os.path.exists(path):
+            raise NotBuilt(f'{path} is not there: run "make" at the top first')
+        return path
+
 
 def find_kernel(which=None):
     """The newest built release of a series ("6.1"), or that very release.
