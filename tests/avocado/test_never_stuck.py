@@ -14,23 +14,42 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from fadump_test import FADUMP, FadumpTest, MIB, VMCORE, build, main
 from vmtest.vmcore import Vmcore
 
-# QEMU's way to find out that a host has no memory, and the file whose
-# existence says that it has none.
-FAIL_POPULATE = r'''
+# A host without memory, while a file is there: its pages cannot be moved, which
+# takes page tables, nor can new ones be had.
+NO_MEMORY = r'''
 #include <errno.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+static int no_memory(void)
+{
+	if (access(getenv("NO_MEMORY"), F_OK))
+		return 0;
+	errno = ENOMEM;
+	return 1;
+}
+
 int madvise(void *addr, size_t size, int advice)
 {
-	if (advice == MADV_POPULATE_WRITE &&
-	    access(getenv("FAIL_POPULATE"), F_OK) == 0) {
-		errno = ENOMEM;
+	if (advice == MADV_POPULATE_WRITE && no_memory())
 		return -1;
-	}
 	return syscall(SYS_madvise, addr, size, advice);
+}
+
+void *mremap(void *old, size_t old_size, size_t new_size, int flags, ...)
+{
+	va_list args;
+	void *new;
+
+	va_start(args, flags);
+	new = flags & MREMAP_FIXED ? va_arg(args, void *) : NULL;
+	va_end(args);
+	if (flags & MREMAP_DONTUNMAP && no_memory())
+		return MAP_FAILED;
+	return (void *)syscall(SYS_mremap, old, old_size, new_size, flags, new);
 }
 '''
 
@@ -220,14 +239,14 @@ class NeverStuck(FadumpTest):
             self.skipTest('gcc is not installed')
         source, library = self.path('fail.c'), self.path('fail.so')
         with open(source, 'w', encoding='utf-8') as f:
-            f.write(FAIL_POPULATE)
+            f.write(NO_MEMORY)
         subprocess.run(['gcc', '-D_GNU_SOURCE', '-shared', '-fPIC', '-o',
                         library, source], check=True)
         switch = self.path('no-memory')
         guest = self.new_guest(memory='256M', tiny='s',
                                fadump='boot-mem=128M',
                                environment={'LD_PRELOAD': library,
-                                            'FAIL_POPULATE': switch}).start()
+                                            'NO_MEMORY': switch}).start()
         _, full = guest.wait_tiny(1)
         with open(switch, 'w', encoding='utf-8'):
             pass

@@ -382,7 +382,7 @@ class Commands(FadumpTest):
         protocols = ['file:/dev/null', 'file:' + self.path('fuzz'), 'fd:fuzz',
                      'file:', 'fd:', '', 'file', 'fd:-1', 'fd:0', 'file:/',
                      'file:/dev/null/x', 'file:' + 'a' * 5000, 'fd:\u00e4',
-                     'file:\u0001', 'file:/dev/fdset/1', 'tcp:x',
+                     'file:' + self.path('\u0001'), 'file:/dev/fdset/1', 'tcp:x',
                      'file:/dev/full', 'exec:true']
         choices = [('query-fadump', {}), ('fadump-trigger', {}),
                    ('fadump-save', {'protocol': rng.choice(protocols)}),

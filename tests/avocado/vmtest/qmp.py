@@ -97,7 +97,8 @@ class Qmp:
         """How many events of that name, of those from number start on."""
         return sum(e['event'] == name for e in self.poll()[start:])
 
-    def wait_event(self, name, timeout=30, start=0):
+    def wait_event(self, name, timeout=None, start=0):
+        timeout = timeout or self.timeout
         deadline = time.monotonic() + timeout
         while True:
             for event in self.events[start:]:
