@@ -95,8 +95,7 @@ static int fadump_node_of(u64 addr)
 /*
  * Onlined before the next is added: the memmap of a block needs memory of its
  * own, and a small boot memory would run out of it. The memory is added as
- * System RAM, not as a driver's: it always was the machine's, and kexec must
- * find it in the firmware's map.
+ * System RAM, not as a driver's: it always was the machine's.
  */
 static int fadump_add_block(u64 addr, u64 size)
 {
