@@ -221,7 +221,11 @@ class Guest:
         for connection in (self._gdb, self.port, self.qmp):
             if connection:
                 connection.close()
-        if self.process and self.process.poll() is None:
+        if self.process and self.process.poll() is not None:
+            # One that is killed says nothing itself.
+            with open(self.qemu_log, 'a', encoding='utf-8') as log:
+                log.write(f'ended with status {self.process.returncode}\n')
+        elif self.process:
             self.process.send_signal(signal.SIGTERM)
             try:
                 self.process.wait(10)
