@@ -37,6 +37,8 @@
 #define VIRTIO_FADUMP_F_CONFINE			2
 /* There is an event queue. */
 #define VIRTIO_FADUMP_F_EVENTS			3
+/* The driver may say which content of a dump it needs no more. */
+#define VIRTIO_FADUMP_F_DISCARD			4
 
 /* Virtqueues; the event queue exists only with VIRTIO_FADUMP_F_EVENTS. */
 #define VIRTIO_FADUMP_VQ_CTRL			0
@@ -108,6 +110,12 @@ struct virtio_fadump_config {
 #define VIRTIO_FADUMP_REQ_GET_DESCRIPTOR	3
 /* no data; DUMP_AVAILABLE only: drop the dump, lift the confinement */
 #define VIRTIO_FADUMP_REQ_RELEASE		4
+/*
+ * data: struct virtio_fadump_discard; DUMP_AVAILABLE only, needs F_DISCARD: the
+ * device may free what shared memory region 0 holds of it, which reads as zero
+ * from then on. BUSY while the host saves the dump.
+ */
+#define VIRTIO_FADUMP_REQ_DISCARD		5
 
 struct virtio_fadump_req {
 	/* VIRTIO_FADUMP_VERSION */
@@ -162,6 +170,11 @@ struct virtio_fadump_resp {
 
 /* dst of a BOOT_MEM region: shared memory region 0, needs F_HOST_MEM */
 #define VIRTIO_FADUMP_DST_HOST			(~(__u64)0)
+/*
+ * Any other dst, with F_GUEST_MEM: guest-physical address of RAM outside of boot
+ * memory that takes [src, src + len) at the capture. What is there is lost, so
+ * the dump says that nothing is held of it (RANGE_F_DESTINATION).
+ */
 
 /* Longest VMCOREINFO and PARAM regions that a device must take, bytes. */
 #define VIRTIO_FADUMP_VMCOREINFO_MAX		(64 * 1024)
@@ -185,6 +198,13 @@ struct virtio_fadump_register {
 	__le32 nr_regions;
 	__le32 reserved;
 	struct virtio_fadump_region regions[];
+};
+
+struct virtio_fadump_discard {
+	struct virtio_fadump_req hdr;
+	/* where the crashed kernel had it; multiples of 4096 */
+	__le64 addr;
+	__le64 len;
 };
 
 /* ------------------------------------------------------------------ */
@@ -308,8 +328,13 @@ struct virtio_fadump_vcpu {
 #define VIRTIO_FADUMP_RANGE_F_HOTPLUG		(1U << 1)
 /* this boot has RAM at addr */
 #define VIRTIO_FADUMP_RANGE_F_BOOT_MEM		(1U << 2)
+/*
+ * boot memory was set aside here: of what the crashed kernel had at addr nothing
+ * is held, as its driver wanted (where is IN_PLACE, held is 0)
+ */
+#define VIRTIO_FADUMP_RANGE_F_DESTINATION	(1U << 3)
 
-/* How SHM content was set aside, virtio_fadump_range.method */
+/* How boot memory was set aside, virtio_fadump_range.method */
 #define VIRTIO_FADUMP_METHOD_NONE		0
 #define VIRTIO_FADUMP_METHOD_COPIED		1
 #define VIRTIO_FADUMP_METHOD_MOVED		2
