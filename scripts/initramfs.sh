@@ -9,6 +9,7 @@
 #   build/guest/<release>/initramfs.cpio.gz
 #   build/guest/bin/           the guests' test programs, with symbols
 #   build/guest/tinyboot.elf   a guest without an operating system
+#   build/guest/bare.elf       another one, which drives the device itself
 #
 # It holds busybox, Debian's unmodified makedumpfile and kexec with their
 # libraries, the modules that a guest needs, the guest driver (found by its
@@ -135,20 +136,41 @@ compile_programs() {
 }
 
 # QEMU takes multiboot kernels in ELF32 only, 64-bit code in them or not.
+link_multiboot() {
+    local out=$1 script=$2
+    shift 2
+    ld -m elf_x86_64 --build-id=none -z noexecstack --no-warn-rwx-segments -T "$script" \
+        -o "$out.64" "$@"
+    objcopy -O elf32-i386 "$out.64" "$out"
+    rm "$out.64" "$@"
+}
+
 tinyboot() {
     local dir=$top/tests/guest/tinyboot
     gcc -c -o "$1.o" "$dir/tinyboot.S"
-    ld -m elf_x86_64 --build-id=none -z noexecstack -T "$dir/tinyboot.ld" -o "$1.64" "$1.o"
-    objcopy -O elf32-i386 "$1.64" "$1"
-    rm "$1.o" "$1.64"
+    link_multiboot "$1" "$dir/tinyboot.ld" "$1.o"
 }
 
-compile_tinyboot() {
-    local key out=$build/guest/tinyboot.elf
-    key=$(hash_inputs "$top/tests/guest/tinyboot" "$(gcc --version)" "$(declare -f tinyboot)")
+bare() {
+    local f objects=()
+    for f in "$top"/tests/guest/bare/*.[cS]; do
+        gcc -c -std=gnu11 -O2 -Wall -Wextra -Werror -ffreestanding -fno-pic -no-pie \
+            -fno-stack-protector -fno-asynchronous-unwind-tables -fcf-protection=none \
+            -mno-red-zone -mgeneral-regs-only -fno-tree-loop-distribute-patterns \
+            -idirafter "$top/guest/include/uapi" -o "$1.$(basename "$f").o" "$f"
+        objects+=("$1.$(basename "$f").o")
+    done
+    link_multiboot "$1" "$top/tests/guest/bare/bare.ld" "${objects[@]}"
+}
+
+# The guests without an operating system: tinyboot and bare
+compile_without_system() {
+    local key name=$1 out=$build/guest/$1.elf
+    key=$(hash_inputs "$top/tests/guest/$name" "$top/guest/include/uapi" "$(gcc --version)" \
+        "$(declare -f link_multiboot "$name")")
     [ "$(cat "$out.key" 2>/dev/null)" != "$key" ] || return 0
-    step "assembling the guest without an operating system"
-    advice="an error is a defect in tests/guest/tinyboot" run_logged tinyboot tinyboot "$out"
+    step "compiling the guest $name"
+    advice="an error is a defect in tests/guest/$name" run_logged "$name" "$name" "$out"
     printf '%s\n' "$key" >"$out.key"
 }
 
@@ -240,7 +262,8 @@ main() {
     with_lock guestroot guest_root "bookworm bookworm-security" "${packages[@]}"
     root=$newer_root with_lock guestroot guest_root trixie "${newer_packages[@]}"
     compile_programs
-    compile_tinyboot
+    compile_without_system tinyboot
+    compile_without_system bare
     for link in "${releases[@]}"; do
         build_one "$link"
     done

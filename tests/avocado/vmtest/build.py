@@ -112,15 +112,32 @@ def tinyboot():
     return path
 
 
+def bare():
+    """The one that drives the device itself, tests/guest/bare."""
+    path = os.path.join(BUILD, 'guest', 'bare.elf')
+    if not os.path.exists(path):
+        raise NotBuilt(f'{path} is not there: run "make" at the top first')
+    return path
+
+
 @functools.lru_cache(maxsize=None)
 def kvm_runs_tinyboot():
     """A KVM that runs no Linux may still run this: each is tried by itself.
     The CPU is an old one: newer ones have what some machines' KVM has not."""
+    return _kvm_runs(tinyboot(), 'h', b'\ntiny h ')
+
+
+@functools.lru_cache(maxsize=None)
+def kvm_runs_bare():
+    return _kvm_runs(bare(), '-- idle fill halt', b'\nbare halts\n')
+
+
+def _kvm_runs(image, cmdline, text):
     if not os.access('/dev/kvm', os.R_OK | os.W_OK):
         return False
     return _says(['-accel', 'kvm', '-cpu', 'qemu64', '-m', '256M',
-                  '-kernel', tinyboot(), '-append', 'h', '-device',
-                  'isa-debugcon,iobase=0x402,chardev=log'], b'\ntiny h ', 20)
+                  '-kernel', image, '-append', cmdline, '-device',
+                  'isa-debugcon,iobase=0x402,chardev=log'], text, 20)
 
 
 def _says(arguments, text, timeout):

@@ -102,14 +102,15 @@ class Guest:
 
     def __init__(self, logdir, *, kernel, machine='q35', vcpus=1, memory='1G',
                  fadump='', cmdline='', args=(), disks=(), initrd=None,
-                 image=None, boot_disk=None, tiny=None, accel=None,
-                 gdb=False, environment=()):
+                 image=None, boot_disk=None, tiny=None, bare=None,
+                 accel=None, gdb=False, environment=()):
         """fadump: properties of the device, or None for no device.
         args: further arguments of QEMU. disks: of class Disk, /dev/vda on.
         initrd: '' for none.
         boot_disk: an image whose bootloader loads the kernel, instead of QEMU.
         tiny: what the guest of tests/guest/tinyboot does, which runs instead
         of Linux; '' for a machine with its firmware and nothing else.
+        bare: the same for tests/guest/bare.
         gdb: with a gdbstub. environment: further variables of QEMU's."""
         accel = accel or build.accel()
         self.logdir = logdir
@@ -155,13 +156,16 @@ class Guest:
                           '-device', 'virtio-blk-pci,drive=boot,bootindex=0']
         elif tiny:
             self.args += ['-kernel', build.tinyboot(), '-append', tiny]
+        elif bare:
+            self.args += ['-kernel', build.bare(), '-append', '-- ' + bare]
         elif tiny is None:
             self.args += ['-kernel', image or kernel.vmlinuz,
                           '-append', f'{CMDLINE} {cmdline}'.strip()]
             if initrd != '':
                 self.args += ['-initrd', initrd or kernel.initramfs]
         if accel == 'kvm':
-            self.args += ['-cpu', 'host' if tiny is None else 'qemu64']
+            self.args += ['-cpu', 'host' if tiny is None and bare is None
+                          else 'qemu64']
         if fadump is not None:
             self.args += ['-device', ','.join(['fadump-dev', fadump])
                           if fadump else 'fadump-dev']
@@ -287,6 +291,27 @@ class Guest:
                 for action, kib in re.findall(rb'^tiny (\w) ([0-9a-f]{8})$',
                                               self._read(self.firmware_log),
                                               re.M)]
+
+    def bare_lines(self, what=None):
+        """What the guest of tests/guest/bare has said, or the lines of one
+        kind: the first word, and the values by their names. Numbers are in
+        hexadecimal where that guest says addresses and bits."""
+        lines = []
+        for line in re.findall(rb'^bare (.*)$\n', self._read(self.firmware_log),
+                               re.M):
+            kind, _, rest = line.decode(errors='replace').partition(' ')
+            if kind == 'error':
+                raise self.trouble(f'the guest says: {rest}')
+            if what in (None, kind):
+                lines.append((kind, dict(part.split('=', 1) for part in
+                                         rest.split())))
+        return lines
+
+    def wait_bare(self, kind, number=1, timeout=60 * build.TIMEOUT_SCALE):
+        """The values of a kind of line, when it comes the number-th time."""
+        self.wait_for(f'"{kind}" {number} of the guest\'s',
+                      lambda: len(self.bare_lines(kind)) >= number, timeout)
+        return self.bare_lines(kind)[number - 1][1]
 
     def wait_for(self, what, condition, timeout=COMMAND_TIMEOUT):
         """Wait for what no event tells; the condition's value."""

@@ -1,0 +1,299 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * What to do is on the command line behind "--", as words. Options come first:
+ *
+ *	seed=N		what memory is filled with depends on this (1)
+ *	stride=N	bytes from one word that is filled to the next (512)
+ *	times=N		how often to crash (1): with so many crashes behind it, an
+ *			idle boot says "finished" and stops
+ *	to=WHERE	boot memory's destination: host (default), guest, mixed
+ *	events		have the event queue
+ *
+ * Then actions. Those behind "idle" are for boots without a dump, those behind
+ * "dump" for boots with one:
+ *
+ *	fill		fill all usable memory
+ *	code		put code at CODE_ADDR and run it often
+ *	io		disk requests in flight, that read into boot memory
+ *	register unregister
+ *	trigger triple reset hang	end, with known registers
+ *	desc		read the descriptor; the next ones need it
+ *	map regs verify held-code held-io	check it against the dump
+ *	stale		run what is at CODE_ADDR, and say what should have run
+ *	scribble	overwrite all usable memory
+ *	intact		that is still there
+ *	disk		read from the disk, and check that
+ *	discard		give a part of the dump back
+ *	release event	release it; wait until the host has
+ *	wait		for a byte on the second serial port
+ *	halt
+ *
+ * A boot counts crashes in CMOS; what the crashed guest knew comes to the next
+ * one as PARAM of the dump.
+ */
+#include <linux/virtio_fadump.h>
+
+#include "bare.h"
+#include "fadump.h"
+
+#define CMOS_GENERATION	0x7e
+#define SCRIBBLE_SEED	0xabcd
+#define CODE_RUNS	1000
+
+/* multiboot's */
+#define MULTIBOOT_CMDLINE	16
+
+static char cmdline[1024];
+static u64 seed = 1, stride = 512, times = 1;
+static const char *destination = "host";
+
+/* mov $value, %eax; ret */
+static void put_code(u64 addr, uint32_t value)
+{
+	volatile uint8_t *p = (volatile uint8_t *)addr;
+	unsigned int i;
+
+	p[0] = 0xb8;
+	for (i = 0; i < 4; i++)
+		p[1 + i] = value >> i * 8;
+	p[5] = 0xc3;
+}
+
+static void do_code(void)
+{
+	unsigned int i, wrong = 0;
+
+	crashed.code = 0x10000 * (seed & 0xff) + crashed.generation +
+		       (fadump_state() == VIRTIO_FADUMP_STATE_DUMP_AVAILABLE ?
+			0x5000000 : 0);
+	put_code(CODE_ADDR, crashed.code);
+	for (i = 0; i < CODE_RUNS; i++)
+		wrong += run_at(CODE_ADDR) != crashed.code;
+	say("ran code=%x wrong=%u", crashed.code, wrong);
+}
+
+/*
+ * Without a write to that page: nothing but the capture itself has changed it.
+ * A page of zeros is 2048 instructions that lead to the next page.
+ */
+static void do_stale(void)
+{
+	const volatile uint8_t *p = (void *)CODE_ADDR;
+	uint32_t should = 0, ran;
+	unsigned int i, nonzero = 0;
+
+	for (i = 0; i < PAGE_SIZE; i++)
+		nonzero += p[i] != 0;
+	if (!nonzero) {
+		should = 0x600d;
+		put_code(CODE_ADDR + PAGE_SIZE, should);
+	} else if (p[0] == 0xb8 && p[5] == 0xc3) {
+		for (i = 0; i < 4; i++)
+			should |= (uint32_t)p[1 + i] << i * 8;
+	} else {
+		die("what is at %llx?", CODE_ADDR);
+	}
+	ran = run_at(CODE_ADDR);
+	say("stale should=%x ran=%x", should, ran);
+}
+
+static void do_end(char *how, char *how_end)
+{
+	uint32_t i;
+
+	for (i = 0; i < 16; i++)
+		crashed.regs[i] = (u64)i << 56 | 0x5afe00a5 | i << 8 |
+				  (u64)crashed.generation << 32;
+	/* what the instructions need */
+	crashed.regs[3] = (uintptr_t)how;
+	if (how == crash_trigger)
+		crashed.regs[7] = fadump_trigger_address();
+	if (how == crash_reset) {
+		outb(0xcf9, 2);
+		crashed.regs[0] = (crashed.regs[0] & ~0xffULL) | 6;
+		crashed.regs[2] = (crashed.regs[2] & ~0xffffULL) | 0xcf9;
+	}
+	crashed.rip.addr = (uintptr_t)how;
+	crashed.rip.len = how_end - how;
+	memcpy(crash_regs, crashed.regs, sizeof(crashed.regs));
+	say("end generation=%u", crashed.generation);
+	crash(how);
+}
+
+static void do_fill(u64 with)
+{
+	uint32_t i;
+
+	for (i = 0; i < usable.nr; i++)
+		mem_fill(usable.spans[i].addr, usable.spans[i].len, with,
+			 stride);
+	mem_fill(IO_ADDR, IO_LEN, with, stride);
+	say("filled bytes=%llu", map_size(&usable));
+}
+
+static void do_intact(void)
+{
+	u64 wrong = 0, first = 0;
+	uint32_t i;
+
+	for (i = 0; i < usable.nr; i++)
+		wrong += mem_wrong(usable.spans[i].addr, usable.spans[i].len,
+				   usable.spans[i].addr, SCRIBBLE_SEED, stride,
+				   &first);
+	wrong += mem_wrong(IO_ADDR, IO_LEN, IO_ADDR, SCRIBBLE_SEED, stride,
+			   &first);
+	say("intact wrong=%llu first=%llx", wrong, first);
+}
+
+static void do_register(void)
+{
+	crashed.magic = CRASHED_MAGIC;
+	crashed.stride = stride;
+	crashed.image.addr = (uintptr_t)image_start;
+	crashed.image.len = image_end - image_start;
+	crashed.filled = usable;
+	cmos_write(CMOS_GENERATION, crashed.generation);
+	fadump_register(destination);
+}
+
+static void do_release(void)
+{
+	fadump_request(VIRTIO_FADUMP_REQ_RELEASE);
+	say("released state=%u", fadump_state());
+}
+
+static void do_desc(void)
+{
+	dump_read();
+	if (crashed.generation != cmos_read(CMOS_GENERATION))
+		die("this is dump %u", crashed.generation);
+}
+
+static void do_action(const char *word)
+{
+#define ACTION(name, call) do {			\
+		if (!strcmp(word, name)) {	\
+			call;			\
+			return;			\
+		}				\
+	} while (0)
+
+	ACTION("fill", do_fill(crashed.seed));
+	ACTION("code", do_code());
+	ACTION("io", mem_fill(IO_ADDR, IO_LEN, crashed.seed, 8); blk_submit());
+	ACTION("register", do_register());
+	ACTION("unregister", fadump_request(VIRTIO_FADUMP_REQ_UNREGISTER));
+	ACTION("trigger", do_end(crash_trigger, crash_reset));
+	ACTION("reset", do_end(crash_reset, crash_triple));
+	ACTION("triple", do_end(crash_triple, crash_hang));
+	ACTION("hang", do_end(crash_hang, crash_end));
+	ACTION("desc", do_desc());
+	ACTION("map", dump_check_map());
+	ACTION("regs", dump_check_regs());
+	ACTION("verify", dump_verify());
+	ACTION("held-code", dump_check_code());
+	ACTION("held-io", dump_check_io());
+	ACTION("stale", do_stale());
+	ACTION("scribble", do_fill(SCRIBBLE_SEED));
+	ACTION("intact", do_intact());
+	ACTION("disk", blk_check());
+	ACTION("discard", dump_discard());
+	ACTION("release", do_release());
+	ACTION("event", fadump_wait_event());
+	ACTION("wait", say("waits"); serial_wait());
+	ACTION("halt", say("halts"); halt());
+	die("what is \"%s\"?", word);
+}
+
+static const char *option(const char *word, const char *name)
+{
+	for (; *name; name++)
+		if (*word++ != *name)
+			return NULL;
+	return word;
+}
+
+/* The next word, or NULL */
+static char *next_word(char **at)
+{
+	char *word;
+
+	while (**at == ' ')
+		(*at)++;
+	if (!**at)
+		return NULL;
+	word = *at;
+	while (**at && **at != ' ')
+		(*at)++;
+	if (**at)
+		*(*at)++ = 0;
+	return word;
+}
+
+void bare_main(uint32_t info);
+
+void bare_main(uint32_t info)
+{
+	/* what confines, and what holds: as any driver */
+	u64 wanted = 1 << VIRTIO_FADUMP_F_HOST_MEM | 1 << VIRTIO_FADUMP_F_CONFINE |
+		     1 << VIRTIO_FADUMP_F_DISCARD;
+	const char *loaded = (char *)(uintptr_t)
+			     *(uint32_t *)(uintptr_t)(info + MULTIBOOT_CMDLINE);
+	char *at = cmdline, *word;
+	const char *value;
+	uint32_t state = VIRTIO_FADUMP_STATE_IDLE;
+	bool ours = false, device;
+	unsigned int i;
+
+	for (i = 0; loaded[i] && i < sizeof(cmdline) - 1; i++)
+		cmdline[i] = loaded[i];
+	mem_init(info);
+
+	do {
+		word = next_word(&at);
+	} while (word && strcmp(word, "--"));
+	while ((word = next_word(&at)) != NULL) {
+		value = option(word, "seed=");
+		if (value)
+			seed = number(value);
+		value = option(word, "stride=");
+		if (value)
+			stride = number(value);
+		value = option(word, "times=");
+		if (value)
+			times = number(value);
+		value = option(word, "to=");
+		if (value)
+			destination = value;
+		if (!strcmp(word, "events"))
+			wanted |= 1 << VIRTIO_FADUMP_F_EVENTS;
+		if (!strcmp(word, "idle"))
+			break;
+	}
+	if (strcmp(destination, "host"))
+		wanted |= 1 << VIRTIO_FADUMP_F_GUEST_MEM;
+
+	crashed.generation = cmos_read(CMOS_GENERATION);
+	device = fadump_init(wanted);
+	if (device)
+		state = fadump_state();
+	say("boot state=%u generation=%u ram=%llu device=%u features=%llx", state,
+	    crashed.generation, map_size(&ram), device, fadump_features());
+	if (state == VIRTIO_FADUMP_STATE_IDLE &&
+	    crashed.generation++ >= times) {
+		say("finished");
+		halt();
+	}
+	crashed.seed = seed + crashed.generation;
+
+	for (; word; word = next_word(&at)) {
+		if (!strcmp(word, "idle"))
+			ours = state == VIRTIO_FADUMP_STATE_IDLE;
+		else if (!strcmp(word, "dump"))
+			ours = state == VIRTIO_FADUMP_STATE_DUMP_AVAILABLE;
+		else if (ours)
+			do_action(word);
+	}
+	say("halts");
+	halt();
+}
