@@ -116,6 +116,39 @@ static void good(Desc *d)
     seal(d);
 }
 
+/* Nothing is held of it: what was set aside is there. */
+static void set_destination(Desc *d, int i, u64 addr, u64 len)
+{
+    set_range(d, i, addr, len, VIRTIO_FADUMP_WHERE_IN_PLACE, 0);
+    d->ranges[i].held = 0;
+    d->ranges[i].flags = htole32(VIRTIO_FADUMP_RANGE_F_DESTINATION);
+}
+
+static void set_guest(Desc *d, int i, u64 addr, u64 len, u64 dest)
+{
+    set_range(d, i, addr, len, VIRTIO_FADUMP_WHERE_GUEST, dest);
+    d->ranges[i].flags = htole32(VIRTIO_FADUMP_RANGE_F_BOOT_MEM);
+}
+
+/* The same guest, with boot memory set aside in its own, right above. */
+static void good_guest(Desc *d)
+{
+    good(d);
+    set_guest(d, R_BOOT, 0, BOOT_MEM, BOOT_MEM);
+    set_destination(d, R_LOW, BOOT_MEM, BOOT_MEM);
+    seal(d);
+}
+
+/* Two destinations, in the other order. */
+static void good_guest_two(Desc *d)
+{
+    good(d);
+    set_guest(d, R_BOOT, 0, 256 * MiB, 4 * GiB + 256 * MiB);
+    set_guest(d, R_LOW, 256 * MiB, 256 * MiB, 4 * GiB);
+    set_destination(d, R_HIGH, 4 * GiB, 512 * MiB);
+    seal(d);
+}
+
 static int parse_bytes(const void *buf, u64 size, struct fadump_desc_info *info,
                        struct fadump_why *why)
 {
@@ -486,12 +519,172 @@ static void test_ranges(void)
     accept(&d);
 
     good(&d);
-    d.ranges[R_HIGH].where = htole32(VIRTIO_FADUMP_WHERE_GUEST);
-    refuse(&d, "unknown kind 2");
     d.ranges[R_HIGH].where = 0;
     refuse(&d, "unknown kind 0");
     d.ranges[R_HIGH].where = htole32(4);
     refuse(&d, "unknown kind 4");
+}
+
+static void test_guest(void)
+{
+    static const u64 bad_dests[] = {
+        /* this boot's RAM, in whole or in part */
+        0, BOOT_MEM - PAGE, 256 * MiB,
+        /* memory that is held, all or the last page of it */
+        1 * GiB, BOOT_MEM + PAGE, 4 * GiB, 6 * GiB - BOOT_MEM,
+        /* no memory */
+        2 * GiB, 3 * GiB, 6 * GiB, 1ULL << 39, (1ULL << 40) - BOOT_MEM,
+    };
+    static const u64 far_dests[] = {
+        BOOT_MEM + 1, BOOT_MEM + PAGE - 1, (1ULL << 40) - BOOT_MEM + PAGE,
+        1ULL << 40, 1ULL << 63, UINT64_MAX - PAGE + 1, UINT64_MAX,
+        UINT64_MAX - BOOT_MEM + 1, UINT64_MAX - BOOT_MEM + 1 - PAGE,
+    };
+    struct fadump_desc_info info;
+    struct fadump_why why;
+    Desc d;
+
+    good_guest(&d);
+    g_assert_cmpint(parse_bytes(&d, sizeof(d), &info, &why), ==, 0);
+    g_assert_cmpuint(info.nr_guest, ==, 1);
+    g_assert_cmpuint(info.bytes_total, ==, 3 * GiB);
+    g_assert_cmpuint(info.bytes_dest, ==, BOOT_MEM);
+    g_assert_cmpuint(info.bytes_held, ==, 3 * GiB - BOOT_MEM);
+    good_guest_two(&d);
+    g_assert_cmpint(parse_bytes(&d, sizeof(d), &info, &why), ==, 0);
+    g_assert_cmpuint(info.nr_guest, ==, 2);
+
+    for (int i = 0; i < G_N_ELEMENTS(bad_dests); i++) {
+        good_guest(&d);
+        d.ranges[R_BOOT].dest = htole64(bad_dests[i]);
+        refuse(&d, bad_dests[i] < BOOT_MEM ? "which is RAM of this boot" :
+                                             "which was no destination");
+    }
+    for (int i = 0; i < G_N_ELEMENTS(far_dests); i++) {
+        good_guest(&d);
+        d.ranges[R_BOOT].dest = htole64(far_dests[i]);
+        refuse(&d, "not page aligned or out of this CPU's reach");
+    }
+    /* even where the device says that boot memory is less than this boot has */
+    good_guest(&d);
+    d.hdr.boot_mem_size = htole64(128 * MiB);
+    set_guest(&d, R_BOOT, 0, 128 * MiB, 128 * MiB);
+    refuse(&d, "which is RAM of this boot");
+    good_guest(&d);
+    d.hdr.boot_mem_size = htole64(1 * GiB);
+    refuse(&d, "which is RAM of this boot");
+
+    /* destinations that are none, or no more than a page too short */
+    good_guest(&d);
+    d.ranges[R_LOW].flags = 0;
+    refuse(&d, "holds 0x0 bytes");
+    d.ranges[R_LOW].flags = htole32(VIRTIO_FADUMP_RANGE_F_ERROR);
+    refuse(&d, "which was no destination");
+    good_guest(&d);
+    d.ranges[R_LOW].len = htole64(BOOT_MEM - PAGE);
+    refuse(&d, "which was no destination");
+    good_guest(&d);
+    set_destination(&d, R_LOW, BOOT_MEM + PAGE, BOOT_MEM);
+    refuse(&d, "which was no destination");
+
+    /* two that touch are as good as one; two with a page between are not */
+    good_guest(&d);
+    set_destination(&d, R_LOW, BOOT_MEM, 256 * MiB);
+    set_destination(&d, R_HIGH, BOOT_MEM + 256 * MiB, 256 * MiB);
+    accept(&d);
+    d.ranges[R_HIGH].addr = htole64(BOOT_MEM + 256 * MiB + PAGE);
+    refuse(&d, "which was no destination");
+    /* the last page of the second one is held */
+    set_destination(&d, R_HIGH, BOOT_MEM + 256 * MiB, 256 * MiB - PAGE);
+    refuse(&d, "which was no destination");
+
+    /* what is said of a destination */
+    good_guest(&d);
+    d.ranges[R_LOW].held = htole64(PAGE);
+    refuse(&d, "is said to hold 0x1000 bytes");
+    d.ranges[R_LOW].held = htole64(BOOT_MEM);
+    refuse(&d, "is said to hold");
+    good_guest(&d);
+    d.ranges[R_LOW].where = htole32(VIRTIO_FADUMP_WHERE_SHM);
+    d.ranges[R_LOW].dest = htole64(SHM_AT);
+    refuse(&d, "(place 3)");
+    good_guest(&d);
+    set_guest(&d, R_LOW, BOOT_MEM, BOOT_MEM, BOOT_MEM);
+    d.ranges[R_LOW].flags = htole32(VIRTIO_FADUMP_RANGE_F_DESTINATION);
+    refuse(&d, "was a destination");
+    good_guest(&d);
+    set_destination(&d, R_BOOT, 0, BOOT_MEM);
+    refuse(&d, "RAM of this boot");
+    good_guest(&d);
+    d.ranges[R_LOW].flags |= htole32(VIRTIO_FADUMP_RANGE_F_BOOT_MEM);
+    refuse(&d, "RAM of this boot");
+    good_guest(&d);
+    set_destination(&d, R_HIGH, env.phys_limit, PAGE);
+    refuse(&d, "out of this CPU's reach");
+
+    /* one place for two */
+    good_guest_two(&d);
+    d.ranges[R_BOOT].dest = htole64(4 * GiB);
+    refuse(&d, "ranges 0 and 1 lie at the same place");
+    d.ranges[R_BOOT].dest = htole64(4 * GiB + 256 * MiB - PAGE);
+    refuse(&d, "ranges 0 and 1 lie at the same place");
+    good_guest_two(&d);
+    d.ranges[R_LOW].dest = htole64(4 * GiB + PAGE);
+    refuse(&d, "ranges 0 and 1 lie at the same place");
+
+    /* half of it is what could be saved */
+    good_guest(&d);
+    d.ranges[R_BOOT].held = htole64(BOOT_MEM / 2);
+    refuse(&d, "holds");
+    d.ranges[R_BOOT].flags |= htole32(VIRTIO_FADUMP_RANGE_F_ERROR);
+    accept(&d);
+}
+
+/* Many in guest memory: no more than a driver names, and in no time. */
+static void test_guest_many(void)
+{
+    static const struct { u32 nr; int ret; } cases[] = {
+        { 1024, 0 }, { 1025, -EINVAL }, { 300000, -EINVAL },
+    };
+
+    for (int i = 0; i < G_N_ELEMENTS(cases); i++) {
+        u32 nr = cases[i].nr;
+        size_t size = sizeof(struct virtio_fadump_desc) +
+                      (nr + 1ULL) * sizeof(struct virtio_fadump_range);
+        g_autofree u8 *buf = g_malloc0(size);
+        struct virtio_fadump_range *r;
+        struct fadump_desc_info info;
+        struct fadump_why why;
+        Desc d;
+
+        good(&d);
+        d.hdr.total_size = htole64(size);
+        d.hdr.nr_vcpus = 0;
+        d.hdr.crash_cpu = htole32(VIRTIO_FADUMP_CPU_NONE);
+        d.hdr.vcpus_off = d.hdr.ranges_off = d.hdr.notes_off =
+            htole64(sizeof(d.hdr));
+        d.hdr.nr_ranges = htole32(nr + 1);
+        d.hdr.notes_size = 0;
+        d.hdr.param_size = 0;
+        memcpy(buf, &d.hdr, sizeof(d.hdr));
+        r = (void *)(buf + sizeof(d.hdr));
+        for (u32 j = 0; j < nr; j++) {
+            r[j].addr = htole64(j * PAGE);
+            r[j].len = r[j].held = htole64(PAGE);
+            r[j].where = htole32(VIRTIO_FADUMP_WHERE_GUEST);
+            r[j].dest = htole64(4 * GiB + (nr - 1 - j) * PAGE);
+        }
+        r[nr].addr = htole64(4 * GiB);
+        r[nr].len = htole64(nr * PAGE);
+        r[nr].where = htole32(VIRTIO_FADUMP_WHERE_IN_PLACE);
+        r[nr].flags = htole32(VIRTIO_FADUMP_RANGE_F_DESTINATION);
+        seal_bytes(buf, size);
+        g_assert_cmpint(fadump_desc_parse(buf, size, &env, &info, &why), ==,
+                        cases[i].ret);
+        if (cases[i].ret) {
+            g_assert_nonnull(strstr(why.text, "at most 1024 are expected"));
+        }
+    }
 }
 
 /* Any bytes at all, with a checksum that is right: no crash, no wild result. */
@@ -508,7 +701,17 @@ static void test_fuzz(void)
         struct fadump_why why;
         u32 nr;
 
-        good(d);
+        switch (round % 3) {
+        case 0:
+            good(d);
+            break;
+        case 1:
+            good_guest(d);
+            break;
+        default:
+            good_guest_two(d);
+            break;
+        }
         while (n--) {
             size_t at = g_test_rand_int_range(8, sizeof(*d));
 
@@ -670,6 +873,67 @@ static void test_elf_errors(void)
     g_assert_nonnull(strstr(why.text, "no memory content"));
 }
 
+/* What lies in guest memory is shown from there, destinations not at all. */
+static void test_elf_guest(void)
+{
+    struct fadump_desc_info info;
+    struct fadump_elf_layout layout;
+    struct fadump_why why;
+    struct fadump_seg segs[3];
+    struct fadump_span spans[3];
+    g_autofree u8 *hdr = NULL;
+    struct elf64_phdr *phdr;
+    Desc d;
+
+    good_guest(&d);
+    g_assert_cmpint(fadump_desc_parse(&d, sizeof(d), &env, &info, &why), ==, 0);
+    g_assert_cmpint(fadump_elf_layout(&info, PAGE, &layout, &why), ==, 0);
+    g_assert_cmpuint(layout.nr_segs, ==, 2);
+    g_assert_cmpuint(layout.file_size, ==, PAGE + BOOT_MEM + 2 * GiB);
+
+    hdr = g_malloc0(layout.hdr_size);
+    fadump_elf_build(&info, &layout, hdr, segs);
+    phdr = (void *)(hdr + sizeof(struct elf64_hdr));
+    g_assert_cmpuint(phdr[1].p_paddr, ==, 0);
+    g_assert_cmpuint(phdr[1].p_filesz, ==, BOOT_MEM);
+    g_assert_false(segs[0].shm);
+    g_assert_cmpuint(segs[0].src, ==, BOOT_MEM);
+    g_assert_cmpuint(phdr[2].p_paddr, ==, 4 * GiB);
+    g_assert_cmpuint(segs[1].src, ==, 4 * GiB);
+
+    /* and they come back with all the rest */
+    g_assert_cmpuint(fadump_plan_spans(&info, BLOCK, spans), ==, 2);
+    g_assert_cmpuint(spans[0].add_start, ==, BOOT_MEM);
+    g_assert_cmpuint(spans[0].add_end, ==, 2 * BOOT_MEM);
+}
+
+/* All memory was set aside: this boot is not confined, nothing comes back. */
+static void test_full(void)
+{
+    struct fadump_desc_info info;
+    struct fadump_elf_layout layout;
+    struct fadump_why why;
+    struct fadump_span spans[3];
+    Desc d;
+    struct fadump_desc_env full = env;
+
+    full.shm_len = 8 * GiB;
+    good(&d);
+    d.hdr.boot_mem_size = htole64(6 * GiB);
+    set_range(&d, R_LOW, BOOT_MEM, 2 * GiB - BOOT_MEM,
+              VIRTIO_FADUMP_WHERE_SHM, SHM_AT + BOOT_MEM);
+    set_range(&d, R_HIGH, 4 * GiB, 2 * GiB, VIRTIO_FADUMP_WHERE_SHM,
+              SHM_AT + 2 * GiB);
+    d.ranges[R_LOW].flags = d.ranges[R_HIGH].flags =
+        htole32(VIRTIO_FADUMP_RANGE_F_BOOT_MEM);
+    seal(&d);
+    g_assert_cmpint(fadump_desc_parse(&d, sizeof(d), &full, &info, &why), ==, 0);
+    g_assert_cmpuint(info.bytes_held, ==, 4 * GiB);
+    g_assert_cmpint(fadump_elf_layout(&info, PAGE, &layout, &why), ==, 0);
+    g_assert_cmpuint(layout.file_size, ==, PAGE + 4 * GiB);
+    g_assert_cmpuint(fadump_plan_spans(&info, BLOCK, spans), ==, 0);
+}
+
 /* A header and @nr ranges of one page each, every second page */
 static void *many_ranges(u32 nr, size_t *size)
 {
@@ -795,9 +1059,13 @@ int main(int argc, char **argv)
     g_test_add_func("/driver/desc/grown", test_grown);
     g_test_add_func("/driver/desc/notes", test_notes);
     g_test_add_func("/driver/desc/ranges", test_ranges);
+    g_test_add_func("/driver/desc/guest", test_guest);
+    g_test_add_func("/driver/desc/guest-many", test_guest_many);
     g_test_add_func("/driver/desc/fuzz", test_fuzz);
     g_test_add_func("/driver/elf/layout", test_elf);
     g_test_add_func("/driver/elf/errors", test_elf_errors);
+    g_test_add_func("/driver/elf/guest", test_elf_guest);
+    g_test_add_func("/driver/elf/full", test_full);
     g_test_add_func("/driver/elf/many", test_elf_many);
     g_test_add_func("/driver/release/spans", test_spans);
     return g_test_run();

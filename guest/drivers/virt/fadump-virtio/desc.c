@@ -13,6 +13,12 @@
 #define PN_XNUM		0xffff
 #endif
 
+/*
+ * A driver names some hundred destinations at most, and a device splits them
+ * where its memory map does.
+ */
+#define FADUMP_MAX_GUEST	1024
+
 static int __printf(2, 3) fadump_desc_err(struct fadump_why *why,
 					  const char *fmt, ...)
 {
@@ -131,8 +137,16 @@ static int fadump_check_range(const struct fadump_desc_info *info, u32 i,
 		return fadump_desc_err(why,
 				       "range %u [0x%llx + 0x%llx] starts before the end of the one before (0x%llx)",
 				       i, r->addr, r->len, prev_end);
-	if (r->held > r->len ||
-	    (r->held < r->len && !(r->flags & VIRTIO_FADUMP_RANGE_F_ERROR)))
+	if (r->flags & VIRTIO_FADUMP_RANGE_F_DESTINATION) {
+		/* What was there was overwritten: nobody may take it for held. */
+		if (r->held || r->where != VIRTIO_FADUMP_WHERE_IN_PLACE)
+			return fadump_desc_err(why,
+					       "range %u [0x%llx + 0x%llx] was a destination and is said to hold 0x%llx bytes (place %u)",
+					       i, r->addr, r->len, r->held,
+					       r->where);
+	} else if (r->held > r->len ||
+		   (r->held < r->len &&
+		    !(r->flags & VIRTIO_FADUMP_RANGE_F_ERROR)))
 		return fadump_desc_err(why,
 				       "range %u [0x%llx + 0x%llx] holds 0x%llx bytes",
 				       i, r->addr, r->len, r->held);
@@ -162,11 +176,94 @@ static int fadump_check_range(const struct fadump_desc_info *info, u32 i,
 					       i, r->addr, r->len, r->dest,
 					       env->shm_len);
 		break;
+	case VIRTIO_FADUMP_WHERE_GUEST:
+		/* What else there is to it takes all ranges. */
+		if (r->dest & mask || r->dest + r->len < r->dest ||
+		    r->dest + r->len > env->phys_limit)
+			return fadump_desc_err(why,
+					       "range %u [0x%llx + 0x%llx] lies at 0x%llx, which is not page aligned or out of this CPU's reach (0x%llx)",
+					       i, r->addr, r->len, r->dest,
+					       env->phys_limit);
+		if (r->dest < info->boot_mem_size ||
+		    env->is_ram(r->dest, r->len))
+			return fadump_desc_err(why,
+					       "range %u [0x%llx + 0x%llx] lies at 0x%llx, which is RAM of this boot",
+					       i, r->addr, r->len, r->dest);
+		break;
 	default:
-		/* WHERE_GUEST too: this driver never asks for it. */
 		return fadump_desc_err(why,
 				       "range %u [0x%llx + 0x%llx] is at a place of unknown kind %u",
 				       i, r->addr, r->len, r->where);
+	}
+	return 0;
+}
+
+/*
+ * Index of the last range that starts at or below @addr; 0 if none does. The
+ * ranges are known to ascend.
+ */
+static u32 fadump_find_range(const struct fadump_desc_info *info, u64 addr)
+{
+	u32 lo = 0, hi = info->nr_ranges - 1;
+
+	while (lo < hi) {
+		u32 mid = hi - (hi - lo) / 2;
+		struct fadump_range r;
+
+		fadump_desc_range(info, mid, &r);
+		if (r.addr <= addr)
+			lo = mid;
+		else
+			hi = mid - 1;
+	}
+	return lo;
+}
+
+/* All of [start, end) was memory that the crashed kernel gave away for this. */
+static bool fadump_was_destination(const struct fadump_desc_info *info,
+				   u64 start, u64 end)
+{
+	u32 i;
+
+	for (i = fadump_find_range(info, start); i < info->nr_ranges; i++) {
+		struct fadump_range r;
+
+		fadump_desc_range(info, i, &r);
+		if (r.addr > start || r.addr + r.len <= start ||
+		    !(r.flags & VIRTIO_FADUMP_RANGE_F_DESTINATION))
+			return false;
+		start = r.addr + r.len;
+		if (start >= end)
+			return true;
+	}
+	return false;
+}
+
+/* What guest memory holds of boot memory, once all ranges are known. */
+static int fadump_check_guest(const struct fadump_desc_info *info, u32 i,
+			      struct fadump_why *why)
+{
+	u32 left = info->nr_guest, j;
+	struct fadump_range r;
+
+	fadump_desc_range(info, i, &r);
+	if (!fadump_was_destination(info, r.dest, r.dest + r.len))
+		return fadump_desc_err(why,
+				       "range %u [0x%llx + 0x%llx] lies at 0x%llx, which was no destination",
+				       i, r.addr, r.len, r.dest);
+
+	for (j = 0; left; j++) {
+		struct fadump_range o;
+
+		fadump_desc_range(info, j, &o);
+		if (o.where != VIRTIO_FADUMP_WHERE_GUEST)
+			continue;
+		left--;
+		if (j != i && r.dest < o.dest + o.len &&
+		    o.dest < r.dest + r.len)
+			return fadump_desc_err(why,
+					       "ranges %u and %u lie at the same place (0x%llx and 0x%llx)",
+					       i, j, r.dest, o.dest);
 	}
 	return 0;
 }
@@ -299,6 +396,26 @@ int fadump_desc_parse(const void *buf, u64 size,
 		/* No overflow: they do not overlap, so the sums are below 2^64. */
 		info->bytes_total += r.len;
 		info->bytes_held += r.held;
+		if (r.flags & VIRTIO_FADUMP_RANGE_F_DESTINATION)
+			info->bytes_dest += r.len;
+		if (r.where == VIRTIO_FADUMP_WHERE_GUEST)
+			info->nr_guest++;
+	}
+
+	/* Each is compared with each: a hostile device must not keep us busy. */
+	if (info->nr_guest > FADUMP_MAX_GUEST)
+		return fadump_desc_err(why,
+				       "%u ranges lie in guest memory, at most %u are expected",
+				       info->nr_guest, FADUMP_MAX_GUEST);
+	for (i = 0; info->nr_guest && i < info->nr_ranges; i++) {
+		struct fadump_range r;
+
+		fadump_desc_range(info, i, &r);
+		if (r.where != VIRTIO_FADUMP_WHERE_GUEST)
+			continue;
+		ret = fadump_check_guest(info, i, why);
+		if (ret)
+			return ret;
 	}
 	return 0;
 }
@@ -429,7 +546,8 @@ void fadump_elf_build(const struct fadump_desc_info *info,
 		segs->offset = offset;
 		segs->size = n;
 		segs->shm = r.where == VIRTIO_FADUMP_WHERE_SHM;
-		segs->src = segs->shm ? r.dest : r.addr;
+		segs->src = r.where == VIRTIO_FADUMP_WHERE_IN_PLACE ? r.addr :
+								      r.dest;
 		segs++;
 
 		offset += n;

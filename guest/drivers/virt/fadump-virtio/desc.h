@@ -54,9 +54,13 @@ struct fadump_desc_info {
 	/* sums over all ranges */
 	u64 bytes_total;
 	u64 bytes_held;
+	/* of bytes_total: where boot memory was set aside, so nothing is held */
+	u64 bytes_dest;
 	u64 ranges_off;
 	u32 range_size;
 	u32 nr_ranges;
+	/* of nr_ranges: those that lie in guest memory */
+	u32 nr_guest;
 	u32 nr_vcpus;
 	u32 nr_prstatus;
 	u32 crash_cpu;
