@@ -13,9 +13,9 @@
  *
  * This file has the virtio device: its requests, registration, and its life.
  * The others: the moment of the crash (hook), the dump descriptor and the ELF
- * header made from it (desc), /proc/vmcore, the memory's way back (release),
- * what the host does on its own (event), and what powerpc has in
- * /sys/kernel/fadump (sysfs).
+ * header made from it (desc), destinations in guest memory (dest), /proc/vmcore,
+ * the memory's way back (release), what the host does on its own (event), and
+ * what powerpc has in /sys/kernel/fadump (sysfs).
  */
 #define pr_fmt(fmt) "fadump: " fmt
 
@@ -48,6 +48,9 @@
  */
 #define FADUMP_DESC_MAX		(32UL << 20)
 
+/* Room for a registration with some five hundred regions. */
+#define FADUMP_REQ_SIZE		(16UL << 10)
+
 static bool fadump_enable = true;
 module_param_named(enable, fadump_enable, bool, 0444);
 MODULE_PARM_DESC(enable, "Use firmware-assisted dump (default: on)");
@@ -56,6 +59,44 @@ static bool fadump_register_at_probe = true;
 module_param_named(register, fadump_register_at_probe, bool, 0444);
 MODULE_PARM_DESC(register,
 		 "Register as soon as there is no dump to be saved (default: on)");
+
+/* Where boot memory goes at a crash. */
+enum fadump_dest {
+	FADUMP_DEST_AUTO,
+	FADUMP_DEST_HOST,
+	FADUMP_DEST_GUEST,
+};
+
+static const char * const fadump_dest_names[] = {
+	[FADUMP_DEST_AUTO]	= "auto",
+	[FADUMP_DEST_HOST]	= "host",
+	[FADUMP_DEST_GUEST]	= "guest",
+};
+
+static enum fadump_dest fadump_dest = FADUMP_DEST_AUTO;
+
+static int fadump_dest_set(const char *val, const struct kernel_param *kp)
+{
+	int i = sysfs_match_string(fadump_dest_names, val);
+
+	if (i < 0)
+		return i;
+	fadump_dest = i;
+	return 0;
+}
+
+static int fadump_dest_get(char *buf, const struct kernel_param *kp)
+{
+	return sysfs_emit(buf, "%s\n", fadump_dest_names[fadump_dest]);
+}
+
+static const struct kernel_param_ops fadump_dest_ops = {
+	.set	= fadump_dest_set,
+	.get	= fadump_dest_get,
+};
+module_param_cb(dest, &fadump_dest_ops, NULL, 0444);
+MODULE_PARM_DESC(dest,
+		 "Where boot memory goes at a crash: \"host\", \"guest\", or \"auto\" (default: to the host if it offers that)");
 
 struct fadump fadump = {
 	.lock		= __MUTEX_INITIALIZER(fadump.lock),
@@ -133,11 +174,14 @@ static bool fadump_status_expected(u16 type, u32 status)
 	       status == VIRTIO_FADUMP_S_BUSY;
 }
 
-/* Sends the @size bytes in fd->ctrl_req and waits for the answer. */
-static int fadump_ctrl(struct fadump *fd, u16 type, u32 size)
+/*
+ * Sends the @size bytes in fd->ctrl_req and waits for the answer. If fd->ctrl_busy
+ * is set afterwards, the device still has @resp.
+ */
+static int fadump_ctrl_answer(struct fadump *fd, u16 type, u32 size,
+			      struct virtio_fadump_resp *resp, u32 resp_size)
 {
 	struct virtio_fadump_req *req = fd->ctrl_req;
-	struct virtio_fadump_resp *resp = fd->ctrl_resp;
 	struct scatterlist sg_req, sg_resp;
 	struct scatterlist *sgs[] = { &sg_req, &sg_resp };
 	unsigned int len = 0;
@@ -161,7 +205,7 @@ static int fadump_ctrl(struct fadump *fd, u16 type, u32 size)
 	memset(resp, 0xff, sizeof(*resp));
 
 	sg_init_one(&sg_req, req, size);
-	sg_init_one(&sg_resp, resp, sizeof(*resp));
+	sg_init_one(&sg_resp, resp, resp_size);
 	ret = virtqueue_add_sgs(fd->ctrl_vq, sgs, 1, 1, req, GFP_KERNEL);
 	if (ret)
 		return ret;
@@ -193,6 +237,13 @@ static int fadump_ctrl(struct fadump *fd, u16 type, u32 size)
 	return fadump_status_errno(status);
 }
 
+static int fadump_ctrl(struct fadump *fd, u16 type, u32 size)
+{
+	struct virtio_fadump_resp *resp = fd->ctrl_resp;
+
+	return fadump_ctrl_answer(fd, type, size, resp, sizeof(*resp));
+}
+
 u32 fadump_device_state(struct fadump *fd)
 {
 	u32 state;
@@ -206,10 +257,76 @@ bool fadump_register_wanted(void)
 	return fadump_register_at_probe;
 }
 
+/* Regions besides those of boot memory */
+#define FADUMP_OTHER_REGIONS	3
+
+/* Most regions that one request can name. */
+static u32 fadump_regions_max(struct fadump *fd)
+{
+	struct virtio_fadump_register *reg;
+
+	return min_t(size_t, fd->max_regions,
+		     (fd->ctrl_req_size - sizeof(*reg)) /
+		     sizeof(reg->regions[0]));
+}
+
+/* Adds what says where boot memory goes; the first region after that. */
+static struct virtio_fadump_region *
+fadump_fill_boot_mem(struct fadump *fd, struct virtio_fadump_region *r)
+{
+	struct fadump_piece p = {
+		.len = fd->boot_mem_size,
+		.dst = VIRTIO_FADUMP_DST_HOST,
+	};
+	u32 i = 0;
+
+	do {
+		if (fd->dest_guest && !fadump_dest_piece(i++, &p))
+			break;
+		r->type = cpu_to_le32(VIRTIO_FADUMP_REGION_BOOT_MEM);
+		r->src = cpu_to_le64(p.src);
+		r->len = cpu_to_le64(p.len);
+		r->dst = cpu_to_le64(p.dst);
+		r++;
+	} while (fd->dest_guest);
+	return r;
+}
+
+static void fadump_say_registered(struct fadump *fd)
+{
+	u64 reserved = fd->dest_guest ? fadump_dest_reserved() : 0;
+
+	if (fadump_dest_all(fd))
+		pr_info("registered, all memory is set aside at a crash, 0 MB reserved\n");
+	else
+		pr_info("registered, %llu MiB are set aside at a crash%s, %llu MB reserved\n",
+			fd->boot_mem_size >> 20,
+			fd->dest_guest ? " in guest memory" : "",
+			reserved >> 20);
+	if (fd->dest_guest && reserved < fd->boot_mem_size)
+		pr_info("a dump will lack user memory of ZONE_MOVABLE that boot memory goes to\n");
+}
+
+/* Can the device put boot memory where it is to go? */
+static int fadump_check_dest(struct fadump *fd)
+{
+	unsigned int bit = fd->dest_guest ? VIRTIO_FADUMP_F_GUEST_MEM :
+					    VIRTIO_FADUMP_F_HOST_MEM;
+
+	if (virtio_has_feature(fd->vdev, bit))
+		return 0;
+	if (fd->dest_guest)
+		pr_err("not registered: the device takes no destinations in guest memory (feature GUEST_MEM); load with dest=host\n");
+	else
+		pr_err("not registered: the device cannot keep a dump in host memory (feature HOST_MEM); load with dest=guest\n");
+	return -ENODEV;
+}
+
 int fadump_register(struct fadump *fd)
 {
 	struct virtio_fadump_register *reg = fd->ctrl_req;
 	struct virtio_fadump_region *r = reg->regions;
+	u32 max = fadump_regions_max(fd);
 	int ret;
 
 	lockdep_assert_held(&fd->lock);
@@ -221,16 +338,26 @@ int fadump_register(struct fadump *fd)
 		       fd->boot_mem_size);
 		return -EINVAL;
 	}
+	if (max <= FADUMP_OTHER_REGIONS) {
+		pr_err("the device takes %u regions, this driver needs %u\n",
+		       fd->max_regions, FADUMP_OTHER_REGIONS + 1);
+		return -EINVAL;
+	}
+	ret = fadump_check_dest(fd);
+	if (ret)
+		return ret;
+	if (fd->dest_guest) {
+		ret = fadump_dest_prepare(fd, max - FADUMP_OTHER_REGIONS);
+		if (ret)
+			return ret;
+	}
 
-	memset(fd->ctrl_req, 0, PAGE_SIZE);
+	memset(fd->ctrl_req, 0, fd->ctrl_req_size);
 
 	r->type = cpu_to_le32(VIRTIO_FADUMP_REGION_CPU_STATE);
 	r++;
 
-	r->type = cpu_to_le32(VIRTIO_FADUMP_REGION_BOOT_MEM);
-	r->len = cpu_to_le64(fd->boot_mem_size);
-	r->dst = cpu_to_le64(VIRTIO_FADUMP_DST_HOST);
-	r++;
+	r = fadump_fill_boot_mem(fd, r);
 
 	r->type = cpu_to_le32(VIRTIO_FADUMP_REGION_VMCOREINFO);
 	r->src = cpu_to_le64(paddr_vmcoreinfo_note());
@@ -243,21 +370,16 @@ int fadump_register(struct fadump *fd)
 	r++;
 
 	reg->nr_regions = cpu_to_le32(r - reg->regions);
-	if (r - reg->regions > fd->max_regions) {
-		pr_err("the device takes %u regions, this driver needs %td\n",
-		       fd->max_regions, r - reg->regions);
-		return -EINVAL;
-	}
-
 	ret = fadump_ctrl(fd, VIRTIO_FADUMP_REQ_REGISTER,
 			  (void *)r - (void *)reg);
-	if (ret)
+	if (ret) {
+		fadump_dest_idle();
 		return ret;
+	}
 
 	fd->registered = true;
 	fadump_hook_arm(fd->vdev);
-	pr_info("registered, %llu MiB are set aside at a crash, 0 MB reserved\n",
-		fd->boot_mem_size >> 20);
+	fadump_say_registered(fd);
 	return 0;
 }
 
@@ -282,6 +404,7 @@ int fadump_unregister(struct fadump *fd)
 		return ret;
 	}
 	fd->registered = false;
+	fadump_dest_idle();
 	pr_debug("unregistered\n");
 	return 0;
 }
@@ -328,6 +451,40 @@ static u64 fadump_phys_limit(void)
 	return limit;
 }
 
+static int fadump_copy_desc_shm(struct fadump *fd, u64 size)
+{
+	void *map = memremap(fd->shm.addr, size, MEMREMAP_WB);
+
+	if (!map)
+		return -ENOMEM;
+	/* Looked at only after this: the host could change what is there. */
+	memcpy(fd->desc_buf, map, size);
+	memunmap(map);
+	return 0;
+}
+
+/* A device without host memory has no region to read it from. */
+static int fadump_copy_desc_ctrl(struct fadump *fd, u64 size)
+{
+	struct virtio_fadump_resp *resp;
+	size_t resp_size = sizeof(*resp) + size;
+	int ret;
+
+	resp = alloc_pages_exact(resp_size, GFP_KERNEL | __GFP_ZERO |
+					    __GFP_NOWARN);
+	if (!resp)
+		return -ENOMEM;
+	ret = fadump_ctrl_answer(fd, VIRTIO_FADUMP_REQ_GET_DESCRIPTOR,
+				 sizeof(struct virtio_fadump_req), resp,
+				 resp_size);
+	if (!ret)
+		memcpy(fd->desc_buf, resp + 1, size);
+	/* Better lost than written to by the device later. */
+	if (!fd->ctrl_busy)
+		free_pages_exact(resp, resp_size);
+	return ret;
+}
+
 static int fadump_read_desc(struct fadump *fd, struct fadump_why *why)
 {
 	struct fadump_desc_env env = {
@@ -336,31 +493,29 @@ static int fadump_read_desc(struct fadump *fd, struct fadump_why *why)
 		.page_size	= PAGE_SIZE,
 		.is_ram		= fadump_is_ram,
 	};
-	void *map;
 	u64 size;
+	int ret;
 
 	virtio_cread_le(fd->vdev, struct virtio_fadump_config, desc_size,
 			&size);
-	if (!size || size > FADUMP_DESC_MAX || size > fd->shm.len) {
+	if (!size || size > FADUMP_DESC_MAX ||
+	    (fd->shm.len && size > fd->shm.len)) {
 		snprintf(why->text, sizeof(why->text),
 			 "%llu bytes long, the shared memory region has %llu",
 			 size, fd->shm.len);
 		return -EINVAL;
 	}
 
+	ret = -ENOMEM;
 	fd->desc_buf = kvmalloc(size, GFP_KERNEL);
-	map = memremap(fd->shm.addr, size, MEMREMAP_WB);
-	if (!fd->desc_buf || !map) {
-		if (map)
-			memunmap(map);
+	if (fd->desc_buf)
+		ret = fd->shm.len ? fadump_copy_desc_shm(fd, size) :
+				    fadump_copy_desc_ctrl(fd, size);
+	if (ret) {
 		snprintf(why->text, sizeof(why->text),
-			 "no memory to read its %llu bytes", size);
-		return -ENOMEM;
+			 "its %llu bytes cannot be read (%d)", size, ret);
+		return ret;
 	}
-	/* Looked at only after this: the host could change what is there. */
-	memcpy(fd->desc_buf, map, size);
-	memunmap(map);
-
 	return fadump_desc_parse(fd->desc_buf, size, &env, &fd->desc, why);
 }
 
@@ -407,9 +562,12 @@ static void fadump_take_dump(struct fadump *fd)
 	pr_info("dump %pUb, cause %s, on %s of %u, %llu MiB, captured in %llu us, boot %u since\n",
 		d->dump_id, fadump_cause_name(d->cause), cpu, d->nr_vcpus,
 		d->bytes_held >> 20, d->capture_ns / NSEC_PER_USEC, boots);
-	if (d->bytes_held != d->bytes_total)
+	if (d->bytes_dest)
+		pr_info("not in the dump: 0x%llx bytes of the crashed kernel's memory to which boot memory went\n",
+			d->bytes_dest);
+	if (d->bytes_held + d->bytes_dest != d->bytes_total)
 		pr_warn("0x%llx bytes of memory could not be saved\n",
-			d->bytes_total - d->bytes_held);
+			d->bytes_total - d->bytes_dest - d->bytes_held);
 
 	/* What the crashed kernel had there: text that ends with a NUL. */
 	memset(fd->param, 0, PAGE_SIZE);
@@ -512,8 +670,9 @@ static int fadump_validate(struct virtio_device *vdev)
 		pr_err("the device is a legacy one, which this driver does not know\n");
 		return -ENODEV;
 	}
-	if (!virtio_has_feature(vdev, VIRTIO_FADUMP_F_HOST_MEM)) {
-		pr_err("the device cannot keep a dump in host memory (feature HOST_MEM)\n");
+	if (!virtio_has_feature(vdev, VIRTIO_FADUMP_F_HOST_MEM) &&
+	    !virtio_has_feature(vdev, VIRTIO_FADUMP_F_GUEST_MEM)) {
+		pr_err("the device keeps a dump neither in host nor in guest memory (features HOST_MEM, GUEST_MEM)\n");
 		return -ENODEV;
 	}
 	/* Else the next boot would overwrite what is preserved. */
@@ -539,9 +698,16 @@ static int fadump_read_config(struct fadump *fd)
 			&fd->boot_mem_size);
 	virtio_cread_le(fd->vdev, struct virtio_fadump_config, max_regions,
 			&fd->max_regions);
+	fd->dest_guest = fadump_dest == FADUMP_DEST_GUEST ||
+			 (fadump_dest == FADUMP_DEST_AUTO &&
+			  !virtio_has_feature(fd->vdev,
+					      VIRTIO_FADUMP_F_HOST_MEM));
 
+	memset(&fd->shm, 0, sizeof(fd->shm));
 	if (!virtio_get_shm_region(fd->vdev, &fd->shm,
 				   VIRTIO_FADUMP_SHM_ID_DUMP)) {
+		if (!virtio_has_feature(fd->vdev, VIRTIO_FADUMP_F_HOST_MEM))
+			return 0;
 		pr_err("the device has no shared memory region %u\n",
 		       VIRTIO_FADUMP_SHM_ID_DUMP);
 		return -ENODEV;
@@ -569,6 +735,7 @@ static void fadump_teardown(struct fadump *fd)
 
 	if (fd->ctrl_vq)
 		fadump_del_vqs(fd);
+	fadump_dest_release();
 	fadump_events_free(fd);
 	free_page((unsigned long)fd->param);
 	kfree(fd->ctrl_resp);
@@ -621,7 +788,8 @@ static int fadump_probe(struct virtio_device *vdev)
 	fd->closed = false;
 
 	ret = -ENOMEM;
-	fd->ctrl_req = kzalloc(PAGE_SIZE, GFP_KERNEL);
+	fd->ctrl_req_size = FADUMP_REQ_SIZE;
+	fd->ctrl_req = kzalloc(fd->ctrl_req_size, GFP_KERNEL);
 	fd->ctrl_resp = kzalloc(PAGE_SIZE, GFP_KERNEL);
 	fd->param = (char *)get_zeroed_page(GFP_KERNEL);
 	if (!fd->ctrl_req || !fd->ctrl_resp || !fd->param)
@@ -741,9 +909,9 @@ static const struct virtio_device_id fadump_id_table[] = {
 };
 MODULE_DEVICE_TABLE(virtio, fadump_id_table);
 
-/* Features come with their code: no GUEST_MEM yet. */
 static const unsigned int fadump_features[] = {
 	VIRTIO_FADUMP_F_HOST_MEM,
+	VIRTIO_FADUMP_F_GUEST_MEM,
 	VIRTIO_FADUMP_F_CONFINE,
 	VIRTIO_FADUMP_F_EVENTS,
 };
@@ -770,9 +938,18 @@ static int __init fadump_init(void)
 	ret = fadump_event_init();
 	if (ret)
 		return ret;
+	ret = fadump_dest_init();
+	if (ret)
+		goto out_event;
 	ret = register_virtio_driver(&fadump_driver);
 	if (ret)
-		fadump_event_exit();
+		goto out_dest;
+	return 0;
+
+out_dest:
+	fadump_dest_exit();
+out_event:
+	fadump_event_exit();
 	return ret;
 }
 module_init(fadump_init);
@@ -780,6 +957,7 @@ module_init(fadump_init);
 static void __exit fadump_exit(void)
 {
 	unregister_virtio_driver(&fadump_driver);
+	fadump_dest_exit();
 	fadump_event_exit();
 }
 module_exit(fadump_exit);

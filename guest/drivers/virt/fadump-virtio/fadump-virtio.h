@@ -32,6 +32,14 @@ enum fadump_dump {
 	FADUMP_DUMP_RELEASED,
 };
 
+/* Boot memory [src, src + len) and where it goes at a crash. */
+struct fadump_piece {
+	u64 src;
+	u64 len;
+	/* guest-physical, or VIRTIO_FADUMP_DST_HOST */
+	u64 dst;
+};
+
 /* One per machine; what the whole driver shares. */
 struct fadump {
 	/* all below, and the control queue; never taken by the crash hook */
@@ -42,8 +50,9 @@ struct fadump {
 	struct virtqueue *ctrl_vq;
 	/* woken by the control queue's interrupt */
 	wait_queue_head_t ctrl_wait;
-	/* one page each, the device reads and writes them */
+	/* the device reads the one and writes the other, which is a page */
 	void *ctrl_req;
+	size_t ctrl_req_size;
 	void *ctrl_resp;
 	/* a request was given up on: the device may still write ctrl_resp */
 	bool ctrl_busy;
@@ -65,6 +74,9 @@ struct fadump {
 	bool resume_registered;
 	/* orderly shutdown, or suspended: no new registration */
 	bool closed;
+
+	/* destinations are in guest memory */
+	bool dest_guest;
 
 	/* shared memory region 0; len is 0 if there is none */
 	struct virtio_shm_region shm;
@@ -93,6 +105,16 @@ int fadump_device_release(struct fadump *fd);
 u32 fadump_device_state(struct fadump *fd);
 bool fadump_register_wanted(void);
 void fadump_forget_dump(struct fadump *fd);
+
+/* dest.c */
+int fadump_dest_init(void);
+void fadump_dest_exit(void);
+int fadump_dest_prepare(struct fadump *fd, u32 max);
+bool fadump_dest_piece(u32 i, struct fadump_piece *piece);
+u64 fadump_dest_reserved(void);
+void fadump_dest_idle(void);
+void fadump_dest_release(void);
+bool fadump_dest_all(struct fadump *fd);
 
 /* event.c */
 void fadump_event_done(struct virtqueue *vq);

@@ -144,7 +144,10 @@ static int fadump_add_spans(struct fadump *fd)
 		}
 	}
 
-	pr_info("released: %llu MiB are back\n", added >> 20);
+	if (fd->nr_spans)
+		pr_info("released: %llu MiB are back\n", added >> 20);
+	else
+		pr_info("released\n");
 	if (lost)
 		pr_warn("0x%llx bytes are no whole memory blocks (0x%llx bytes each), they come back at the next boot\n",
 			lost, block);

@@ -76,11 +76,20 @@ static ssize_t registered_store(struct kobject *kobj,
 	return ret < 0 ? ret : count;
 }
 
-/* The point of it all: boot memory is set aside by the host, at the crash. */
+/*
+ * The point of it all is that this is 0: boot memory is set aside by the host,
+ * at the crash. Where the host has no memory for it, it is what the guest keeps.
+ */
 static ssize_t mem_reserved_show(struct kobject *kobj,
 				 struct kobj_attribute *attr, char *buf)
 {
-	return sysfs_emit(buf, "%d\n", 0);
+	struct fadump *fd = &fadump;
+	u64 bytes;
+
+	mutex_lock(&fd->lock);
+	bytes = fadump_dest_reserved();
+	mutex_unlock(&fd->lock);
+	return sysfs_emit(buf, "%llu\n", bytes);
 }
 
 /* The ELF header is made after the crash, so hotplug needs no registration. */
@@ -209,12 +218,21 @@ static const struct attribute_group fadump_group = {
 	.attrs = fadump_attrs,
 };
 
+static void fadump_show_dump(struct seq_file *m, u64 src, u64 dst, u64 len,
+			     u64 held)
+{
+	seq_printf(m, "DUMP: Src: %#016llx, Dest: %#016llx, Size: %#llx, Dumped: %#llx bytes\n",
+		   src, dst, len, held);
+}
+
 /* The line format is powerpc's; debugfs has no powerpc directory here. */
 static int fadump_region_show(struct seq_file *m, void *private)
 {
 	struct fadump *fd = &fadump;
 	const struct fadump_desc_info *d = &fd->desc;
 	u64 cpu_dst = 0, cpu_len = 0;
+	struct fadump_piece piece;
+	bool withheld = false;
 	u64 param;
 	u32 i;
 
@@ -236,23 +254,27 @@ static int fadump_region_show(struct seq_file *m, void *private)
 			struct fadump_range r;
 
 			fadump_desc_range(d, i, &r);
-			if (r.where != VIRTIO_FADUMP_WHERE_SHM)
+			if (r.where == VIRTIO_FADUMP_WHERE_IN_PLACE) {
+				withheld = true;
 				continue;
-			seq_printf(m, "DUMP: Src: %#016llx, Dest: %#016llx, Size: %#llx, Dumped: %#llx bytes\n",
-				   r.addr, fd->shm.addr + r.dest, r.len,
-				   r.held);
+			}
+			if (r.where == VIRTIO_FADUMP_WHERE_SHM)
+				r.dest += fd->shm.addr;
+			fadump_show_dump(m, r.addr, r.dest, r.len, r.held);
 		}
+	} else if (fadump_dest_piece(0, &piece)) {
+		for (i = 0; fadump_dest_piece(i, &piece); i++)
+			fadump_show_dump(m, piece.src, piece.dst, piece.len, 0);
 	} else {
-		seq_printf(m, "DUMP: Src: %#016llx, Dest: %#016llx, Size: %#llx, Dumped: %#llx bytes\n",
-			   0ULL, VIRTIO_FADUMP_DST_HOST, fd->boot_mem_size,
-			   0ULL);
+		fadump_show_dump(m, 0, VIRTIO_FADUMP_DST_HOST,
+				 fd->boot_mem_size, 0);
 	}
 
 	param = virt_to_phys(fd->param);
 	seq_printf(m, "\n[%#016llx-%#016llx]: cmdline append: '%s'\n",
 		   param, param + PAGE_SIZE - 1, fd->param);
 
-	if (fd->dump == FADUMP_DUMP_ACTIVE)
+	if (withheld)
 		seq_printf(m, "\nMemory above %#016llx is reserved for saving crash dump\n",
 			   d->boot_mem_size);
 
