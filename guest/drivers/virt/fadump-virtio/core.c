@@ -170,7 +170,8 @@ static bool fadump_status_expected(u16 type, u32 status)
 	if (status == VIRTIO_FADUMP_S_NONE)
 		return true;
 	/* The host is saving the dump. */
-	return type == VIRTIO_FADUMP_REQ_RELEASE &&
+	return (type == VIRTIO_FADUMP_REQ_RELEASE ||
+		type == VIRTIO_FADUMP_REQ_DISCARD) &&
 	       status == VIRTIO_FADUMP_S_BUSY;
 }
 
@@ -429,6 +430,29 @@ int fadump_device_release(struct fadump *fd)
 	if (!ret)
 		fadump_hook_disarm();
 	return ret;
+}
+
+/**
+ * fadump_device_discard - the content of part of the dump is needed no more
+ * @fd: the driver; its lock is held
+ * @addr: where the crashed kernel had it
+ * @len: bytes, whole pages as @addr is
+ *
+ * The host may free what it holds of it; that reads as zero from then on.
+ *
+ * Return: 0 or a negative errno: -EBUSY, the host is saving the dump; -ENOENT,
+ * there is none any more; -EINVAL, the device does not take the range.
+ */
+int fadump_device_discard(struct fadump *fd, u64 addr, u64 len)
+{
+	struct virtio_fadump_discard *req = fd->ctrl_req;
+
+	lockdep_assert_held(&fd->lock);
+
+	memset(req, 0, sizeof(*req));
+	req->addr = cpu_to_le64(addr);
+	req->len = cpu_to_le64(len);
+	return fadump_ctrl(fd, VIRTIO_FADUMP_REQ_DISCARD, sizeof(*req));
 }
 
 /* ------------------------------------------------------------------ */
@@ -914,6 +938,7 @@ static const unsigned int fadump_features[] = {
 	VIRTIO_FADUMP_F_GUEST_MEM,
 	VIRTIO_FADUMP_F_CONFINE,
 	VIRTIO_FADUMP_F_EVENTS,
+	VIRTIO_FADUMP_F_DISCARD,
 };
 
 static struct virtio_driver fadump_driver = {

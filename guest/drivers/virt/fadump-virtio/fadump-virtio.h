@@ -102,6 +102,7 @@ extern struct fadump fadump;
 int fadump_register(struct fadump *fd);
 int fadump_unregister(struct fadump *fd);
 int fadump_device_release(struct fadump *fd);
+int fadump_device_discard(struct fadump *fd, u64 addr, u64 len);
 u32 fadump_device_state(struct fadump *fd);
 bool fadump_register_wanted(void);
 void fadump_forget_dump(struct fadump *fd);

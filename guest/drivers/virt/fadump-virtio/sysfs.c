@@ -166,6 +166,48 @@ static ssize_t bootargs_append_store(struct kobject *kobj,
 	return ret;
 }
 
+/* Two numbers and nothing else. */
+static int fadump_parse_range(const char *buf, size_t count, u64 *addr,
+			      u64 *len)
+{
+	char text[64], *rest = text, *first;
+
+	if (count >= sizeof(text))
+		return -EINVAL;
+	memcpy(text, buf, count);
+	text[count] = '\0';
+	rest = strim(rest);
+	first = strsep(&rest, " \t");
+	if (!rest || kstrtou64(first, 0, addr) ||
+	    kstrtou64(skip_spaces(rest), 0, len))
+		return -EINVAL;
+	if (!*len || !IS_ALIGNED(*addr | *len, PAGE_SIZE) ||
+	    *addr + *len < *addr)
+		return -EINVAL;
+	return 0;
+}
+
+static ssize_t discard_store(struct kobject *kobj, struct kobj_attribute *attr,
+			     const char *buf, size_t count)
+{
+	struct fadump *fd = &fadump;
+	u64 addr, len;
+	int ret;
+
+	ret = fadump_parse_range(buf, count, &addr, &len);
+	if (ret)
+		return ret;
+
+	mutex_lock(&fd->lock);
+	ret = fd->dump == FADUMP_DUMP_ACTIVE ?
+	      fadump_device_discard(fd, addr, len) : -ENOENT;
+	mutex_unlock(&fd->lock);
+	return ret < 0 ? ret : count;
+}
+
+static struct kobj_attribute discard_attr = __ATTR(discard, 0200, NULL,
+						   discard_store);
+
 static ssize_t release_mem_store(struct kobject *kobj,
 				 struct kobj_attribute *attr,
 				 const char *buf, size_t count)
@@ -191,6 +233,7 @@ static ssize_t release_mem_store(struct kobject *kobj,
 
 	/* Not fadump_sysfs_released(), which would wait for ourselves. */
 	if (!ret) {
+		sysfs_remove_file(kobj, &discard_attr.attr);
 		sysfs_remove_link(kernel_kobj, "fadump_release_mem");
 		sysfs_remove_file_self(kobj, &attr->attr);
 	}
@@ -325,6 +368,13 @@ int fadump_sysfs_init(struct fadump *fd)
 		else
 			fadump_link("release_mem", "fadump_release_mem");
 	}
+	if (READ_ONCE(fd->dump) == FADUMP_DUMP_ACTIVE &&
+	    virtio_has_feature(fd->vdev, VIRTIO_FADUMP_F_DISCARD)) {
+		ret = sysfs_create_file(fadump_kobj, &discard_attr.attr);
+		if (ret)
+			pr_err("unable to create discard sysfs file (%d)\n",
+			       ret);
+	}
 
 	fadump_debugfs = debugfs_create_dir("fadump", NULL);
 	debugfs_create_file("fadump_region", 0444, fadump_debugfs, NULL,
@@ -339,6 +389,7 @@ int fadump_sysfs_init(struct fadump *fd)
  */
 void fadump_sysfs_released(void)
 {
+	sysfs_remove_file(fadump_kobj, &discard_attr.attr);
 	sysfs_remove_link(kernel_kobj, "fadump_release_mem");
 	sysfs_remove_file(fadump_kobj, &release_mem_attr.attr);
 }
