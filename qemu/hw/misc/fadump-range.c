@@ -112,6 +112,45 @@ GArray *fadump_ranges_split(const GArray *map, const GArray *boot)
     return pieces;
 }
 
+static gint u64_cmp(gconstpointer pa, gconstpointer pb)
+{
+    uint64_t a = *(const uint64_t *)pa, b = *(const uint64_t *)pb;
+
+    return a < b ? -1 : a > b;
+}
+
+GArray *fadump_pieces_cut(const GArray *pieces, GArray *cuts)
+{
+    GArray *out = g_array_new(false, false, sizeof(FadumpPiece));
+    guint i, c = 0;
+
+    g_array_sort(cuts, u64_cmp);
+    for (i = 0; i < pieces->len; i++) {
+        FadumpPiece p = g_array_index(pieces, FadumpPiece, i);
+
+        while (c < cuts->len && g_array_index(cuts, uint64_t, c) <= p.base) {
+            c++;
+        }
+        for (; c < cuts->len; c++) {
+            uint64_t cut = g_array_index(cuts, uint64_t, c);
+            FadumpPiece head = p;
+
+            if (cut - p.base >= p.size) {
+                break;
+            }
+            if (cut == p.base) {
+                continue;
+            }
+            head.size = cut - p.base;
+            g_array_append_val(out, head);
+            p.base += head.size;
+            p.size -= head.size;
+        }
+        g_array_append_val(out, p);
+    }
+    return out;
+}
+
 GArray *fadump_boot_ranges(const GArray *map, uint64_t size, uint64_t block,
                            uint64_t low_limit)
 {

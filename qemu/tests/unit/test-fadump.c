@@ -137,6 +137,33 @@ static void test_split(void)
 }
 
 /* Each case is a machine that has been seen to go wrong without its rule. */
+static void test_cut(void)
+{
+    static const uint64_t at[] = {
+        /* unsorted, twice, at borders, in holes, out of everything */
+        0x500000, 0x80000, 0x80000, 0, 0xa0000, 0xf0000, 0x100000, 0x700000,
+        0x500000, 0x500001, UINT64_MAX,
+    };
+    g_autoptr(GArray) map = RANGES({ 0, 0xa0000 }, { 0x100000, 0x700000 });
+    g_autoptr(GArray) boot = RANGES({ 0, 0x400000 });
+    g_autoptr(GArray) pieces = fadump_ranges_split(map, boot);
+    g_autoptr(GArray) cuts = g_array_new(false, false, sizeof(uint64_t));
+    g_autoptr(GArray) same = fadump_pieces_cut(pieces, cuts);
+    g_autoptr(GArray) cut = NULL;
+
+    g_assert_cmpuint(same->len, ==, pieces->len);
+    g_array_append_vals(cuts, at, ARRAY_SIZE(at));
+    cut = fadump_pieces_cut(pieces, cuts);
+    g_assert_cmpuint(cut->len, ==, 7);
+    assert_piece(cut, 0, 0, 0x80000, true);
+    assert_piece(cut, 1, 0x80000, 0x20000, true);
+    assert_piece(cut, 2, 0x100000, 0x300000, true);
+    assert_piece(cut, 3, 0x400000, 0x100000, false);
+    assert_piece(cut, 4, 0x500000, 1, false);
+    assert_piece(cut, 5, 0x500001, 0x1fffff, false);
+    assert_piece(cut, 6, 0x700000, 0x100000, false);
+}
+
 static void test_boot_ranges(void)
 {
     g_autoptr(GArray) m2g = RANGES({ 0, 2 * GiB });
@@ -475,6 +502,7 @@ int main(int argc, char **argv)
     g_test_add_func("/fadump/range/normalize", test_normalize);
     g_test_add_func("/fadump/range/contain", test_contain);
     g_test_add_func("/fadump/range/split", test_split);
+    g_test_add_func("/fadump/range/cut", test_cut);
     g_test_add_func("/fadump/range/boot", test_boot_ranges);
     g_test_add_func("/fadump/desc/write", test_desc_write);
     g_test_add_func("/fadump/desc/check", test_desc_check);

@@ -50,6 +50,12 @@ uint64_t fadump_ranges_size(const GArray *map);
 GArray *fadump_ranges_split(const GArray *map, const GArray *boot);
 
 /*
+ * @pieces, ascending, split at each of the addresses (uint64_t) in @cuts, which
+ * is sorted. The caller frees.
+ */
+GArray *fadump_pieces_cut(const GArray *pieces, GArray *cuts);
+
+/*
  * The boot memory of a machine with RAM @map (normalized): the first @size
  * bytes of RAM, then what does not fill a memory block of @block bytes (a
  * power of two) at the end of each RAM range, for a guest can only hot-add
