@@ -32,7 +32,7 @@ targets=(qemu-system-x86_64 qemu-img tests/unit/test-fadump
          tests/qtest/fadump-test)
 
 # How many results of other inputs stay in the cache
-keep_results=5
+keep_results=12
 
 # The overlay at the path that each file has in a QEMU tree.
 overlay_files() {
