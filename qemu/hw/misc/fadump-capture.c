@@ -28,9 +28,6 @@
 #include "system/memory_mapping.h"
 #include "trace.h"
 
-/* Held memory is aligned so that a huge page of the host stays whole. */
-#define HELD_ALIGN (2 * MiB)
-
 /* Collects the output of the note writers, which call back with a DumpState. */
 typedef struct NoteWriter {
     DumpState dump;
@@ -44,30 +41,9 @@ uint64_t fadump_capture_desc_max(void)
 
     /* The 64-bit notes are the larger ones wherever there are two kinds. */
     notes = cpu_get_note_size(ELFCLASS64, EM_NONE, ms->smp.max_cpus);
-    return ROUND_UP(fadump_desc_size_max(ms->smp.max_cpus,
-                                         notes + VIRTIO_FADUMP_VMCOREINFO_MAX,
-                                         VIRTIO_FADUMP_PARAM_MAX),
-                    HELD_ALIGN);
-}
-
-uint64_t fadump_capture_shm_size(uint64_t desc_max, const GArray *boot)
-{
-    uint64_t size = desc_max;
-    guint i;
-
-    for (i = 0; i < boot->len; i++) {
-        size += ROUND_UP(g_array_index(boot, FadumpRange, i).size, HELD_ALIGN);
-    }
-    return pow2ceil(size);
-}
-
-void fadump_capture_drop(VirtIOFadump *s)
-{
-    uint64_t size = memory_region_size(&s->shm);
-
-    ram_block_discard_range(s->shm.ram_block, 0, size);
-    /* a migration under way may have sent what was there */
-    memory_region_set_dirty(&s->shm, 0, size);
+    return fadump_desc_size_max(ms->smp.max_cpus,
+                                notes + VIRTIO_FADUMP_VMCOREINFO_MAX,
+                                VIRTIO_FADUMP_PARAM_MAX);
 }
 
 static int write_note(const void *buf, size_t size, void *opaque)
@@ -226,42 +202,90 @@ static void capture_vmcoreinfo(const VirtIOFadump *s, FadumpDesc *desc)
     g_byte_array_set_size(desc->notes, len + size);
 }
 
-/* Offset in shm of boot memory at guest-physical @addr. */
-static uint64_t held_offset(const VirtIOFadump *s, uint64_t addr)
+/* The destination in the guest that @addr of boot memory has, or NULL. */
+static const FadumpDest *find_dest(const VirtIOFadump *s, uint64_t addr)
 {
-    uint64_t off = s->desc_max;
-    guint i;
+    uint32_t i;
 
-    for (i = 0; i < s->boot->len; i++) {
-        const FadumpRange *b = &g_array_index(s->boot, FadumpRange, i);
-
-        if (addr >= b->base && addr - b->base < b->size) {
-            return off + (addr - b->base);
-        }
-        off += ROUND_UP(b->size, HELD_ALIGN);
-    }
-    g_assert_not_reached();
-}
-
-/* The run that has @addr; all of a piece lies in one run. */
-static const FadumpRamRun *find_run(const GArray *runs, uint64_t addr)
-{
-    guint i;
-
-    for (i = 0; i < runs->len; i++) {
-        const FadumpRamRun *run = &g_array_index(runs, FadumpRamRun, i);
-
-        if (addr - run->range.base < run->range.size) {
-            return run;
+    for (i = 0; i < s->nr_dests; i++) {
+        if (addr - s->dests[i].src.base < s->dests[i].src.size) {
+            return &s->dests[i];
         }
     }
-    g_assert_not_reached();
+    return NULL;
 }
 
-/* Set a piece aside if it is boot memory, and write down where it now lies. */
+/* Whether boot memory goes to @addr. */
+static bool is_dest(const VirtIOFadump *s, uint64_t addr)
+{
+    uint32_t i;
+
+    for (i = 0; i < s->nr_dests; i++) {
+        if (addr - s->dests[i].dst < s->dests[i].src.size) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static FadumpPlace place_in(const FadumpRamRun *run, uint64_t addr)
+{
+    const uint8_t *start = memory_region_get_ram_ptr(run->mr);
+    FadumpPlace place = {
+        .mr = run->mr,
+        .off = run->host - start + (addr - run->range.base),
+    };
+
+    return place;
+}
+
+/* Set a piece of boot memory aside, and write down where it now lies. */
+static bool capture_boot(VirtIOFadump *s, const GArray *runs,
+                         const FadumpPiece *p,
+                         struct virtio_fadump_range *range, GArray *done,
+                         Error **errp)
+{
+    FadumpConfinerClass *fcc = FADUMP_CONFINER_GET_CLASS(s->confiner);
+    FadumpPlace src = place_in(fadump_ram_find(runs, p->base), p->base), dst;
+    const FadumpDest *dest = find_dest(s, p->base);
+    bool may_relocate = p->base >= fcc->firmware_end;
+    uint64_t to;
+    uint32_t method, where;
+
+    if (dest) {
+        const FadumpRamRun *run;
+
+        to = dest->dst + (p->base - dest->src.base);
+        run = fadump_ram_find(runs, to);
+        if (!run || p->size > run->range.size - (to - run->range.base)) {
+            error_setg(errp, "there is no RAM at 0x%" PRIx64 " any more, "
+                       "where 0x%" PRIx64 " bytes were to go", to, p->size);
+            return false;
+        }
+        dst = place_in(run, to);
+        where = VIRTIO_FADUMP_WHERE_GUEST;
+        method = fadump_hold_in_guest(&s->hold, &dst, &src, p->size,
+                                      may_relocate, done, errp);
+    } else {
+        FadumpRange r = { p->base, p->size };
+
+        where = VIRTIO_FADUMP_WHERE_SHM;
+        method = fadump_hold(&s->hold, &r, &src, may_relocate, &to, done,
+                             errp);
+    }
+    if (method == VIRTIO_FADUMP_METHOD_NONE) {
+        return false;
+    }
+    range->dest = cpu_to_le64(to);
+    range->where = cpu_to_le32(where);
+    range->flags = cpu_to_le32(VIRTIO_FADUMP_RANGE_F_BOOT_MEM);
+    range->method = cpu_to_le32(method);
+    return true;
+}
+
 static bool capture_piece(VirtIOFadump *s, FadumpDesc *desc,
                           const GArray *runs, const FadumpPiece *p,
-                          GArray *moved, Error **errp)
+                          GArray *done, Error **errp)
 {
     struct virtio_fadump_range range = {
         .addr = cpu_to_le64(p->base),
@@ -270,24 +294,12 @@ static bool capture_piece(VirtIOFadump *s, FadumpDesc *desc,
         .where = cpu_to_le32(VIRTIO_FADUMP_WHERE_IN_PLACE),
     };
 
-    if (p->boot) {
-        FadumpConfinerClass *fcc = FADUMP_CONFINER_GET_CLASS(s->confiner);
-        const FadumpRamRun *run = find_run(runs, p->base);
-        const uint8_t *start = memory_region_get_ram_ptr(run->mr);
-        uint64_t off = held_offset(s, p->base);
-        uint32_t method;
-
-        method = fadump_hold(&s->shm, off, run->mr,
-                             run->host + (p->base - run->range.base) - start,
-                             p->size, s->move && p->base >= fcc->firmware_end,
-                             moved, errp);
-        if (method == VIRTIO_FADUMP_METHOD_NONE) {
-            return false;
-        }
-        range.dest = cpu_to_le64(off);
-        range.where = cpu_to_le32(VIRTIO_FADUMP_WHERE_SHM);
-        range.flags = cpu_to_le32(VIRTIO_FADUMP_RANGE_F_BOOT_MEM);
-        range.method = cpu_to_le32(method);
+    if (p->boot && !capture_boot(s, runs, p, &range, done, errp)) {
+        return false;
+    }
+    if (!p->boot && is_dest(s, p->base)) {
+        range.held = 0;
+        range.flags = cpu_to_le32(VIRTIO_FADUMP_RANGE_F_DESTINATION);
     }
     trace_fadump_range(p->base, p->size, le32_to_cpu(range.where),
                        le64_to_cpu(range.dest));
@@ -295,44 +307,69 @@ static bool capture_piece(VirtIOFadump *s, FadumpDesc *desc,
     return true;
 }
 
+/* RAM as parts of which each lies, and goes, in one piece. */
+static GArray *plan_pieces(const VirtIOFadump *s, const GArray *runs)
+{
+    g_autoptr(GArray) map = g_array_new(false, false, sizeof(FadumpRange));
+    g_autoptr(GArray) cuts = g_array_new(false, false, sizeof(uint64_t));
+    g_autoptr(GArray) pieces = NULL;
+    uint32_t i;
+    guint j;
+
+    g_array_append_val(cuts,
+                       FADUMP_CONFINER_GET_CLASS(s->confiner)->firmware_end);
+    if (!s->nr_dests) {
+        fadump_hold_cuts(&s->hold, cuts);
+    }
+    for (i = 0; i < s->nr_dests; i++) {
+        const FadumpDest *d = &s->dests[i];
+        uint64_t src_end = d->src.base + d->src.size;
+        uint64_t dst_end = d->dst + d->src.size;
+
+        g_array_append_val(cuts, d->src.base);
+        g_array_append_val(cuts, src_end);
+        g_array_append_val(cuts, d->dst);
+        g_array_append_val(cuts, dst_end);
+        for (j = 0; j < runs->len; j++) {
+            const FadumpRange *r = &g_array_index(runs, FadumpRamRun, j).range;
+
+            if (r->base > d->dst && r->base < dst_end) {
+                uint64_t cut = d->src.base + (r->base - d->dst);
+
+                g_array_append_val(cuts, cut);
+            }
+        }
+    }
+
+    for (j = 0; j < runs->len; j++) {
+        g_array_append_val(map, g_array_index(runs, FadumpRamRun, j).range);
+    }
+    /* not normalized on purpose: runs that touch may differ in host memory */
+    pieces = fadump_ranges_split(map, s->boot);
+    return fadump_pieces_cut(pieces, cuts);
+}
+
 /* Set boot memory aside, and write down where each part of RAM now lies. */
-static bool capture_memory(VirtIOFadump *s, FadumpDesc *desc, GArray *moved,
+static bool capture_memory(VirtIOFadump *s, FadumpDesc *desc, GArray *done,
                            Error **errp)
 {
     g_autoptr(GArray) runs = fadump_ram_runs(errp);
-    g_autoptr(GArray) map = g_array_new(false, false, sizeof(FadumpRange));
     g_autoptr(GArray) pieces = NULL;
-    uint64_t firmware_end =
-        FADUMP_CONFINER_GET_CLASS(s->confiner)->firmware_end;
     guint i;
 
     if (!runs) {
         return false;
     }
-    for (i = 0; i < runs->len; i++) {
-        g_array_append_val(map, g_array_index(runs, FadumpRamRun, i).range);
-    }
-    /* not normalized on purpose: runs that touch may differ in host memory */
-    pieces = fadump_ranges_split(map, s->boot);
+    pieces = plan_pieces(s, runs);
     if (pieces->len > FADUMP_MAX_RANGES) {
         error_setg(errp, "guest RAM has %u ranges, at most %u can be described",
                    pieces->len, FADUMP_MAX_RANGES);
         return false;
     }
-
     for (i = 0; i < pieces->len; i++) {
-        FadumpPiece p = g_array_index(pieces, FadumpPiece, i), low = p;
-
-        if (p.boot && p.base < firmware_end &&
-            firmware_end - p.base < p.size) {
-            low.size = firmware_end - p.base;
-            p.base += low.size;
-            p.size -= low.size;
-            if (!capture_piece(s, desc, runs, &low, moved, errp)) {
-                return false;
-            }
-        }
-        if (!capture_piece(s, desc, runs, &p, moved, errp)) {
+        if (!capture_piece(s, desc, runs,
+                           &g_array_index(pieces, FadumpPiece, i), done,
+                           errp)) {
             return false;
         }
     }
@@ -342,7 +379,7 @@ static bool capture_memory(VirtIOFadump *s, FadumpDesc *desc, GArray *moved,
 bool fadump_capture(VirtIOFadump *s, uint32_t cause, uint32_t crash_cpu,
                     Error **errp)
 {
-    g_autoptr(GArray) moved = g_array_new(false, false, sizeof(FadumpMoved));
+    g_autoptr(GArray) done = g_array_new(false, false, sizeof(FadumpHeld));
     int64_t start = get_clock();
     FadumpDesc desc;
     uint64_t size;
@@ -362,19 +399,19 @@ bool fadump_capture(VirtIOFadump *s, uint32_t cause, uint32_t crash_cpu,
     if (s->param.size) {
         capture_bytes(desc.param, &s->param);
     }
-    if (!capture_memory(s, &desc, moved, errp)) {
+    if (!capture_memory(s, &desc, done, errp)) {
         goto out;
     }
 
     size = fadump_desc_size(&desc);
-    if (size > s->desc_max) {
+    if (size > s->hold.desc_size) {
         error_setg(errp, "the descriptor needs %" PRIu64 " bytes, there are %"
-                   PRIu64, size, s->desc_max);
+                   PRIu64, size, s->hold.desc_size);
         goto out;
     }
     desc.capture_ns = get_clock() - start;
-    fadump_desc_write(&desc, memory_region_get_ram_ptr(&s->shm));
-    memory_region_set_dirty(&s->shm, 0, size);
+    fadump_desc_write(&desc, fadump_hold_desc(&s->hold));
+    memory_region_set_dirty(&s->hold.desc, 0, size);
     s->desc_size = size;
     s->dump_id = desc.id;
     trace_fadump_captured(cause, desc.vcpus->len, desc.ranges->len,
@@ -382,8 +419,8 @@ bool fadump_capture(VirtIOFadump *s, uint32_t cause, uint32_t crash_cpu,
     ok = true;
 out:
     if (!ok) {
-        fadump_hold_undo(&s->shm, moved);
-        fadump_capture_drop(s);
+        fadump_hold_undo(&s->hold, done);
+        fadump_hold_drop(&s->hold);
     }
     fadump_desc_destroy(&desc);
     return ok;

@@ -60,13 +60,14 @@ static void fadump_publish(VirtIOFadump *s)
 
     if (fw_cfg) {
         fw_cfg_modify_file(fw_cfg, VIRTIO_FADUMP_FW_CFG_FILE,
-                           memory_region_get_ram_ptr(&s->shm), s->desc_size);
+                           fadump_hold_desc(&s->hold), s->desc_size);
     }
 }
 
 static void fadump_unregister(VirtIOFadump *s)
 {
     s->vmcoreinfo = s->param = (FadumpRange) { 0 };
+    s->nr_dests = 0;
     fadump_set_state(s, VIRTIO_FADUMP_STATE_IDLE);
 }
 
@@ -79,7 +80,7 @@ static void fadump_release(VirtIOFadump *s, FadumpReleaseReason reason)
     s->nr_lost = 0;
     s->nr_boots = 0;
     fadump_publish(s);
-    fadump_capture_drop(s);
+    fadump_hold_drop(&s->hold);
     FADUMP_CONFINER_GET_CLASS(s->confiner)->lift(s->confiner);
     fadump_set_state(s, VIRTIO_FADUMP_STATE_IDLE);
     qapi_event_send_fadump_released(id, reason);
@@ -205,6 +206,14 @@ static uint32_t fadump_cause_of_reset(VirtIOFadump *s, ShutdownCause reason)
     }
 }
 
+/* Where all RAM was set aside there is nothing to keep a boot off. */
+static void fadump_confine(VirtIOFadump *s)
+{
+    if (fadump_ranges_size(s->boot) < fadump_ranges_size(s->ram_map)) {
+        FADUMP_CONFINER_GET_CLASS(s->confiner)->confine(s->confiner, s->boot);
+    }
+}
+
 static void fadump_crash(VirtIOFadump *s, uint32_t cause)
 {
     g_autoptr(FadumpDumpInfo) info = NULL;
@@ -221,8 +230,9 @@ static void fadump_crash(VirtIOFadump *s, uint32_t cause)
         return;
     }
     s->vmcoreinfo = s->param = (FadumpRange) { 0 };
+    s->nr_dests = 0;
     fadump_publish(s);
-    FADUMP_CONFINER_GET_CLASS(s->confiner)->confine(s->confiner, s->boot);
+    fadump_confine(s);
     fadump_set_state(s, VIRTIO_FADUMP_STATE_DUMP_AVAILABLE);
     info = virtio_fadump_dump_info(s);
     qapi_event_send_fadump_captured(info);
@@ -400,6 +410,7 @@ static void fadump_saved(void *opaque)
 
 bool virtio_fadump_save(VirtIOFadump *s, const char *protocol, Error **errp)
 {
+    g_autoptr(GArray) window = NULL;
     FadumpSave *save;
 
     if (!fadump_check_held(s, errp)) {
@@ -410,7 +421,8 @@ bool virtio_fadump_save(VirtIOFadump *s, const char *protocol, Error **errp)
     if (migrate_add_blocker_internal(&s->save_blocker, errp) < 0) {
         return false;
     }
-    save = fadump_save_start(protocol, memory_region_get_ram_ptr(&s->shm),
+    window = fadump_hold_window(&s->hold);
+    save = fadump_save_start(protocol, fadump_hold_desc(&s->hold), window,
                              fadump_saved, s, errp);
     if (!save) {
         migrate_del_blocker(&s->save_blocker);
@@ -450,6 +462,47 @@ static uint32_t fadump_bad_region(uint32_t i,
     return VIRTIO_FADUMP_S_BAD_REGION;
 }
 
+/* Whether the guest may have boot memory at @src put to @dst; NULL, or why not. */
+static const char *fadump_check_dest(VirtIOFadump *s, const FadumpRange *src,
+                                     uint64_t dst, const FadumpDest *others,
+                                     uint32_t n)
+{
+    VirtIODevice *vdev = VIRTIO_DEVICE(s);
+    FadumpRange range = { dst, src->size };
+    uint32_t i;
+
+    if (dst == VIRTIO_FADUMP_DST_HOST) {
+        return virtio_vdev_has_feature(vdev, VIRTIO_FADUMP_F_HOST_MEM) ?
+               NULL : "destination in the host, without HOST_MEM";
+    }
+    if (!virtio_vdev_has_feature(vdev, VIRTIO_FADUMP_F_GUEST_MEM)) {
+        return "destination in the guest, without GUEST_MEM";
+    }
+    if (dst % VIRTIO_FADUMP_PAGE_SIZE) {
+        return "destination not page aligned";
+    }
+    if (!fadump_ranges_contain(s->ram_map, &range)) {
+        return "destination outside RAM";
+    }
+    if (dst < s->boot_top) {
+        return "destination in boot memory";
+    }
+    for (i = 0; i < s->boot->len; i++) {
+        if (fadump_range_overlaps(&g_array_index(s->boot, FadumpRange, i),
+                                  &range)) {
+            return "destination in boot memory";
+        }
+    }
+    for (i = 0; i < n; i++) {
+        FadumpRange other = { others[i].dst, others[i].src.size };
+
+        if (fadump_range_overlaps(&other, &range)) {
+            return "destination overlaps another";
+        }
+    }
+    return NULL;
+}
+
 static bool fadump_overlaps_any(const GArray *ranges, const FadumpRange *r)
 {
     guint i;
@@ -468,8 +521,11 @@ static uint32_t fadump_register_regions(VirtIOFadump *s,
                                         uint32_t n, uint64_t *detail)
 {
     g_autoptr(GArray) boot = g_array_new(false, false, sizeof(FadumpRange));
-    FadumpRange vmcoreinfo = { 0 }, param = { 0 }, *only;
+    g_autofree FadumpDest *dests = g_new(FadumpDest, n);
+    FadumpRange vmcoreinfo = { 0 }, param = { 0 };
+    uint32_t nr_dests = 0;
     bool cpu_state = false;
+    const char *why;
     uint32_t i;
 
     for (i = 0; i < n; i++, r++) {
@@ -490,10 +546,6 @@ static uint32_t fadump_register_regions(VirtIOFadump *s,
             cpu_state = true;
             break;
         case VIRTIO_FADUMP_REGION_BOOT_MEM:
-            if (r->dst != cpu_to_le64(VIRTIO_FADUMP_DST_HOST)) {
-                return fadump_bad_region(i, r, detail,
-                                         "destination not negotiated");
-            }
             if ((range.base | range.size) % VIRTIO_FADUMP_PAGE_SIZE) {
                 return fadump_bad_region(i, r, detail, "not page aligned");
             }
@@ -504,7 +556,16 @@ static uint32_t fadump_register_regions(VirtIOFadump *s,
             if (fadump_overlaps_any(boot, &range)) {
                 return fadump_bad_region(i, r, detail, "overlaps another");
             }
+            why = fadump_check_dest(s, &range, le64_to_cpu(r->dst), dests,
+                                    nr_dests);
+            if (why) {
+                return fadump_bad_region(i, r, detail, why);
+            }
             g_array_append_val(boot, range);
+            if (le64_to_cpu(r->dst) != VIRTIO_FADUMP_DST_HOST) {
+                dests[nr_dests].src = range;
+                dests[nr_dests++].dst = le64_to_cpu(r->dst);
+            }
             break;
         case VIRTIO_FADUMP_REGION_VMCOREINFO:
             bytes = &vmcoreinfo;
@@ -541,16 +602,24 @@ static uint32_t fadump_register_regions(VirtIOFadump *s,
         return VIRTIO_FADUMP_S_MISSING_REGION;
     }
     fadump_ranges_normalize(boot);
-    only = boot->len == 1 ? &g_array_index(boot, FadumpRange, 0) : NULL;
-    if (!only || only->base || only->size != s->boot_top) {
-        qemu_log_mask(LOG_GUEST_ERROR, "fadump-dev: the boot memory regions "
-                      "do not cover [0, 0x%" PRIx64 ")\n", s->boot_top);
-        *detail = VIRTIO_FADUMP_REGION_BOOT_MEM;
-        return VIRTIO_FADUMP_S_MISSING_REGION;
+    for (i = 0; i < s->boot->len; i++) {
+        FadumpRange b = g_array_index(s->boot, FadumpRange, i);
+
+        /* what is above goes to the host: the guest is not told of it */
+        b.size = MIN(b.size, s->boot_top - MIN(b.base, s->boot_top));
+        if (b.size && !fadump_ranges_contain(boot, &b)) {
+            qemu_log_mask(LOG_GUEST_ERROR, "fadump-dev: the boot memory "
+                          "regions do not cover [0x%" PRIx64 ", +0x%" PRIx64
+                          ")\n", b.base, b.size);
+            *detail = VIRTIO_FADUMP_REGION_BOOT_MEM;
+            return VIRTIO_FADUMP_S_MISSING_REGION;
+        }
     }
 
     s->vmcoreinfo = vmcoreinfo;
     s->param = param;
+    s->nr_dests = nr_dests;
+    memcpy(s->dests, dests, nr_dests * sizeof(*dests));
     s->announced = false;
     fadump_set_state(s, VIRTIO_FADUMP_STATE_REGISTERED);
     qapi_event_send_fadump_registered();
@@ -572,10 +641,11 @@ static uint32_t fadump_register(VirtIOFadump *s, const uint8_t *buf,
     if (s->state == VIRTIO_FADUMP_STATE_REGISTERED) {
         return VIRTIO_FADUMP_S_EXISTS;
     }
-    if (!virtio_vdev_has_feature(vdev, VIRTIO_FADUMP_F_HOST_MEM) ||
+    if (!(virtio_vdev_has_feature(vdev, VIRTIO_FADUMP_F_HOST_MEM) ||
+          virtio_vdev_has_feature(vdev, VIRTIO_FADUMP_F_GUEST_MEM)) ||
         !virtio_vdev_has_feature(vdev, VIRTIO_FADUMP_F_CONFINE)) {
         qemu_log_mask(LOG_GUEST_ERROR, "fadump-dev: REGISTER needs the "
-                      "features HOST_MEM and CONFINE\n");
+                      "features CONFINE, and HOST_MEM or GUEST_MEM\n");
         return VIRTIO_FADUMP_S_FAILED;
     }
     if (size < sizeof(*reg) || reg->reserved) {
@@ -593,6 +663,61 @@ static uint32_t fadump_register(VirtIOFadump *s, const uint8_t *buf,
     return fadump_register_regions(s, reg->regions, n, detail);
 }
 
+/* Free what the window holds of the crashed machine's [@addr, @addr + @len). */
+static void fadump_discard_range(VirtIOFadump *s, uint64_t addr, uint64_t len)
+{
+    const uint8_t *desc = fadump_hold_desc(&s->hold);
+    const struct virtio_fadump_desc *h = (const void *)desc;
+    uint32_t i;
+
+    for (i = 0; i < le32_to_cpu(h->nr_ranges); i++) {
+        const struct virtio_fadump_range *r =
+            (const void *)(desc + le64_to_cpu(h->ranges_off) +
+                           (uint64_t)i * le32_to_cpu(h->range_size));
+        uint64_t base = le64_to_cpu(r->addr);
+        uint64_t start = MAX(addr, base);
+        uint64_t end = MIN(addr + len, base + le64_to_cpu(r->len));
+
+        if (le32_to_cpu(r->where) == VIRTIO_FADUMP_WHERE_SHM && start < end) {
+            fadump_hold_discard(&s->hold,
+                                le64_to_cpu(r->dest) + (start - base),
+                                end - start);
+        }
+    }
+}
+
+/* @out_size: bytes of the request, of which @buf has the first @size. */
+static uint32_t fadump_discard(VirtIOFadump *s, const uint8_t *buf,
+                               size_t size, size_t out_size)
+{
+    const struct virtio_fadump_discard *req = (const void *)buf;
+    FadumpRange range;
+
+    if (!virtio_vdev_has_feature(VIRTIO_DEVICE(s), VIRTIO_FADUMP_F_DISCARD)) {
+        return VIRTIO_FADUMP_S_UNSUPPORTED;
+    }
+    if (size < sizeof(*req) || out_size != sizeof(*req)) {
+        return VIRTIO_FADUMP_S_MALFORMED;
+    }
+    range.base = le64_to_cpu(req->addr);
+    range.size = le64_to_cpu(req->len);
+    if ((range.base | range.size) % VIRTIO_FADUMP_PAGE_SIZE ||
+        !fadump_range_valid(&range)) {
+        qemu_log_mask(LOG_GUEST_ERROR, "fadump-dev: cannot discard [0x%" PRIx64
+                      ", +0x%" PRIx64 ")\n", range.base, range.size);
+        return VIRTIO_FADUMP_S_MALFORMED;
+    }
+    if (s->state != VIRTIO_FADUMP_STATE_DUMP_AVAILABLE) {
+        return VIRTIO_FADUMP_S_NONE;
+    }
+    if (fadump_save_active(s->save)) {
+        return VIRTIO_FADUMP_S_BUSY;
+    }
+    trace_fadump_discard(range.base, range.size);
+    fadump_discard_range(s, range.base, range.size);
+    return VIRTIO_FADUMP_S_OK;
+}
+
 /* @out_size: bytes of the request, of which @buf has the first @size. */
 static uint32_t fadump_request(VirtIOFadump *s, const uint8_t *buf,
                                size_t size, size_t out_size, size_t in_size,
@@ -608,6 +733,12 @@ static uint32_t fadump_request(VirtIOFadump *s, const uint8_t *buf,
     *type = le16_to_cpu(req->type);
     if (*type == VIRTIO_FADUMP_REQ_REGISTER) {
         return fadump_register(s, buf, size, out_size, detail);
+    }
+    if (*type == VIRTIO_FADUMP_REQ_DISCARD) {
+        uint32_t status = fadump_discard(s, buf, size, out_size);
+
+        *detail = status == VIRTIO_FADUMP_S_UNSUPPORTED ? *type : 0;
+        return status;
     }
     if (*type < VIRTIO_FADUMP_REQ_REGISTER ||
         *type > VIRTIO_FADUMP_REQ_RELEASE) {
@@ -678,7 +809,7 @@ static void virtio_fadump_handle_ctrl(VirtIODevice *vdev, VirtQueue *vq)
             type == VIRTIO_FADUMP_REQ_GET_DESCRIPTOR) {
             resp.size = cpu_to_le32(s->desc_size);
             len += iov_from_buf(elem->in_sg, elem->in_num, len,
-                                memory_region_get_ram_ptr(&s->shm),
+                                fadump_hold_desc(&s->hold),
                                 s->desc_size);
         }
         iov_from_buf(elem->in_sg, elem->in_num, 0, &resp, sizeof(resp));
@@ -699,7 +830,7 @@ static void virtio_fadump_get_config(VirtIODevice *vdev, uint8_t *data)
         .state = cpu_to_le32(s->state),
         .boot_mem_size = cpu_to_le64(s->boot_top),
         .desc_size = cpu_to_le64(s->desc_size),
-        .desc_size_max = cpu_to_le64(s->desc_max),
+        .desc_size_max = cpu_to_le64(s->hold.desc_size),
         .max_regions = cpu_to_le32(FADUMP_MAX_REGIONS),
         .nr_lost = cpu_to_le32(s->nr_lost),
         .nr_boots = cpu_to_le32(s->nr_boots),
@@ -748,7 +879,16 @@ static void virtio_fadump_set_config(VirtIODevice *vdev, const uint8_t *data)
 static uint64_t virtio_fadump_get_features(VirtIODevice *vdev,
                                            uint64_t features, Error **errp)
 {
-    virtio_add_feature(&features, VIRTIO_FADUMP_F_HOST_MEM);
+    VirtIOFadump *s = VIRTIO_FADUMP(vdev);
+
+    if (s->host_mem) {
+        virtio_add_feature(&features, VIRTIO_FADUMP_F_HOST_MEM);
+        virtio_add_feature(&features, VIRTIO_FADUMP_F_DISCARD);
+    }
+    /* where all is boot memory no destination is left */
+    if (s->guest_mem && s->boot_mem != FADUMP_BOOT_MEM_FULL) {
+        virtio_add_feature(&features, VIRTIO_FADUMP_F_GUEST_MEM);
+    }
     virtio_add_feature(&features, VIRTIO_FADUMP_F_CONFINE);
     virtio_add_feature(&features, VIRTIO_FADUMP_F_EVENTS);
     return features;
@@ -804,7 +944,9 @@ static bool fadump_plan_boot_memory(VirtIOFadump *s, Error **errp)
 
     s->ram_map = fcc->ram_map(s->confiner);
     ram = fadump_ranges_size(s->ram_map);
-    if (!size) {
+    if (size == FADUMP_BOOT_MEM_FULL) {
+        size = ram;
+    } else if (!size) {
         size = MAX(FADUMP_BOOT_MEM_DEFAULT,
                    ram / 100 * FADUMP_BOOT_MEM_PERCENT);
         size = MIN(size, ram);
@@ -838,6 +980,14 @@ static bool fadump_plan_boot_memory(VirtIOFadump *s, Error **errp)
 
 static void fadump_machine_done(Notifier *notifier, void *data)
 {
+    VirtIOFadump *s = container_of(notifier, VirtIOFadump, machine_done);
+    FadumpConfinerClass *fcc = FADUMP_CONFINER_GET_CLASS(s->confiner);
+    g_autoptr(GArray) runs = fadump_ram_runs(NULL);
+
+    /* RAM that cannot be captured now may be some day, by copying */
+    if (runs) {
+        fadump_hold_plan(&s->hold, runs, fcc->firmware_end);
+    }
     if (reboot_action == REBOOT_ACTION_SHUTDOWN) {
         warn_report("fadump-dev: with -no-reboot, or -action reboot=shutdown, "
                     "a guest that crashes is shut down and not captured");
@@ -849,28 +999,35 @@ static void virtio_fadump_realize(DeviceState *dev, Error **errp)
     VirtIODevice *vdev = VIRTIO_DEVICE(dev);
     VirtIOFadump *s = VIRTIO_FADUMP(dev);
     FWCfgState *fw_cfg = fw_cfg_find();
-    uint64_t shm_size;
 
     if (!s->max_boots) {
         error_setg(errp, VIRTIO_FADUMP_MAX_BOOTS_PROP "=0 would drop every "
                    "dump before it can be saved; use at least 1");
         return;
     }
+    if (!s->host_mem && !s->guest_mem) {
+        error_setg(errp, "boot memory has nowhere to go: "
+                   VIRTIO_FADUMP_HOST_MEM_PROP " and "
+                   VIRTIO_FADUMP_GUEST_MEM_PROP " are both off");
+        return;
+    }
+    if (!s->host_mem && s->boot_mem == FADUMP_BOOT_MEM_FULL) {
+        error_setg(errp, VIRTIO_FADUMP_BOOT_MEM_PROP "=full needs "
+                   VIRTIO_FADUMP_HOST_MEM_PROP "=on: no RAM of the guest's is "
+                   "left to hold the dump");
+        return;
+    }
     if (!fadump_check_machine(s, errp) || !fadump_plan_boot_memory(s, errp)) {
         return;
     }
-    s->desc_max = fadump_capture_desc_max();
-    shm_size = fadump_capture_shm_size(s->desc_max, s->boot);
-    if (!memory_region_init_ram(&s->shm, OBJECT(s), "fadump-dump", shm_size,
-                                errp)) {
+    /* the odd ends of RAM above it are always held in the host: few bytes */
+    if (!fadump_hold_init(&s->hold, OBJECT(s), fadump_capture_desc_max(),
+                          s->boot, s->host_mem ? 0 : s->boot_top, errp)) {
         return;
     }
-    memory_region_set_readonly(&s->shm, true);
-    /* no memory of the guest that dump-guest-memory should write out */
-    memory_region_set_nonvolatile(&s->shm, true);
     if (fw_cfg) {
         fw_cfg_add_file(fw_cfg, VIRTIO_FADUMP_FW_CFG_FILE,
-                        memory_region_get_ram_ptr(&s->shm), 0);
+                        fadump_hold_desc(&s->hold), 0);
     }
     s->pending_cpu = VIRTIO_FADUMP_CPU_NONE;
 
@@ -920,16 +1077,37 @@ static int virtio_fadump_pre_load(void *opaque)
     return 0;
 }
 
-/* The stream is untrusted; shm has been loaded before the device state. */
+/* A destination that was registered on the other host, from the stream. */
+static bool fadump_dest_ok(VirtIOFadump *s, uint32_t i)
+{
+    const FadumpDest *d = &s->dests[i];
+
+    return !((d->src.base | d->src.size) % VIRTIO_FADUMP_PAGE_SIZE) &&
+           fadump_range_valid(&d->src) &&
+           d->src.base + d->src.size <= s->boot_top &&
+           d->dst != VIRTIO_FADUMP_DST_HOST &&
+           !fadump_check_dest(s, &d->src, d->dst, s->dests, i);
+}
+
+static int virtio_fadump_pre_save(void *opaque)
+{
+    VirtIOFadump *s = opaque;
+
+    s->swapped = fadump_hold_get_swapped(&s->hold);
+    return 0;
+}
+
+/* The stream is untrusted; RAM has been loaded before the device state. */
 static int virtio_fadump_post_load(void *opaque, int version_id)
 {
     VirtIOFadump *s = opaque;
     FadumpConfinerClass *fcc = FADUMP_CONFINER_GET_CLASS(s->confiner);
     bool held = s->state == VIRTIO_FADUMP_STATE_DUMP_AVAILABLE;
     Error *err = NULL;
+    uint32_t i;
 
     if (s->state > VIRTIO_FADUMP_STATE_DUMP_AVAILABLE ||
-        (!held && s->desc_size) || s->desc_size > s->desc_max ||
+        (!held && s->desc_size) || s->desc_size > s->hold.desc_size ||
         (s->vmcoreinfo.size &&
          (s->vmcoreinfo.size > VIRTIO_FADUMP_VMCOREINFO_MAX ||
           !fadump_ranges_contain(s->ram_map, &s->vmcoreinfo))) ||
@@ -940,25 +1118,60 @@ static int virtio_fadump_post_load(void *opaque, int version_id)
                      PRIu64 " bytes in the stream", s->state, s->desc_size);
         return -EINVAL;
     }
-    if (held && !fadump_desc_check(memory_region_get_ram_ptr(&s->shm),
-                                   s->desc_size, memory_region_size(&s->shm),
+    if (held && !fadump_desc_check(fadump_hold_desc(&s->hold),
+                                   s->desc_size,
+                                   memory_region_size(&s->hold.window),
                                    &err)) {
         error_report_err(err);
         return -EINVAL;
     }
+    for (i = 0; i < s->nr_dests; i++) {
+        if (s->state != VIRTIO_FADUMP_STATE_REGISTERED ||
+            !fadump_dest_ok(s, i)) {
+            error_report("fadump-dev: bad destination %" PRIu32 ", 0x%" PRIx64
+                         ", in the stream", i, s->dests[i].dst);
+            return -EINVAL;
+        }
+    }
+    if (!fadump_hold_set_swapped(&s->hold, s->swapped)) {
+        error_report("fadump-dev: slots 0x%" PRIx64 " are swapped in the "
+                     "stream, this machine has %" PRIu32, s->swapped,
+                     s->hold.nr_slots);
+        return -EINVAL;
+    }
     fadump_publish(s);
     if (held) {
-        fcc->confine(s->confiner, s->boot);
+        fadump_confine(s);
     } else {
         fcc->lift(s->confiner);
     }
     return 0;
 }
 
+static bool virtio_fadump_nr_dests_ok(void *opaque, int version_id)
+{
+    VirtIOFadump *s = opaque;
+
+    return s->nr_dests <= FADUMP_MAX_REGIONS;
+}
+
+static const VMStateDescription vmstate_fadump_dest = {
+    .name = "fadump-dest",
+    .version_id = 1,
+    .minimum_version_id = 1,
+    .fields = (const VMStateField[]) {
+        VMSTATE_UINT64(src.base, FadumpDest),
+        VMSTATE_UINT64(src.size, FadumpDest),
+        VMSTATE_UINT64(dst, FadumpDest),
+        VMSTATE_END_OF_LIST()
+    },
+};
+
 static const VMStateDescription vmstate_virtio_fadump_device = {
     .name = "virtio-fadump-device",
     .version_id = 1,
     .minimum_version_id = 1,
+    .pre_save = virtio_fadump_pre_save,
     .pre_load = virtio_fadump_pre_load,
     .post_load = virtio_fadump_post_load,
     .fields = (const VMStateField[]) {
@@ -969,6 +1182,11 @@ static const VMStateDescription vmstate_virtio_fadump_device = {
         VMSTATE_UINT64(vmcoreinfo.size, VirtIOFadump),
         VMSTATE_UINT64(param.base, VirtIOFadump),
         VMSTATE_UINT64(param.size, VirtIOFadump),
+        VMSTATE_UINT32(nr_dests, VirtIOFadump),
+        VMSTATE_VALIDATE("nr_dests", virtio_fadump_nr_dests_ok),
+        VMSTATE_STRUCT_VARRAY_UINT32(dests, VirtIOFadump, nr_dests, 1,
+                                     vmstate_fadump_dest, FadumpDest),
+        VMSTATE_UINT64(swapped, VirtIOFadump),
         VMSTATE_UINT64(desc_size, VirtIOFadump),
         VMSTATE_UINT8_ARRAY(dump_id.data, VirtIOFadump, 16),
         VMSTATE_UINT32(nr_lost, VirtIOFadump),
@@ -994,14 +1212,17 @@ static const VMStateDescription vmstate_virtio_fadump = {
 };
 
 static const Property virtio_fadump_properties[] = {
-    DEFINE_PROP_SIZE(VIRTIO_FADUMP_BOOT_MEM_PROP, VirtIOFadump, boot_mem, 0),
     DEFINE_PROP_BOOL(VIRTIO_FADUMP_CAPTURE_HOST_RESET_PROP, VirtIOFadump,
                      capture_host_reset, false),
     DEFINE_PROP_UINT32(VIRTIO_FADUMP_MAX_BOOTS_PROP, VirtIOFadump, max_boots,
                        3),
     DEFINE_PROP_BOOL(VIRTIO_FADUMP_EARLY_PROP, VirtIOFadump, early, false),
-    /* off: boot memory is copied, for tests and to compare */
-    DEFINE_PROP_BOOL("x-move", VirtIOFadump, move, true),
+    DEFINE_PROP_BOOL(VIRTIO_FADUMP_HOST_MEM_PROP, VirtIOFadump, host_mem, true),
+    DEFINE_PROP_BOOL(VIRTIO_FADUMP_GUEST_MEM_PROP, VirtIOFadump, guest_mem,
+                     true),
+    /* off, both: boot memory is copied, for tests and to compare */
+    DEFINE_PROP_BOOL("x-move", VirtIOFadump, hold.move, true),
+    DEFINE_PROP_BOOL("x-swap", VirtIOFadump, hold.swap, true),
 };
 
 static void virtio_fadump_class_init(ObjectClass *klass, void *data)
@@ -1023,9 +1244,10 @@ static void virtio_fadump_class_init(ObjectClass *klass, void *data)
     vdc->reset = virtio_fadump_reset;
     vdc->vmsd = &vmstate_virtio_fadump_device;
 
-    object_class_property_set_description(klass, VIRTIO_FADUMP_BOOT_MEM_PROP,
-        "Memory that the boot after a crash has "
-        "(default: 512M, or 5 % of RAM if that is more)");
+    object_class_property_set_description(klass, VIRTIO_FADUMP_HOST_MEM_PROP,
+        "Set boot memory aside in host memory");
+    object_class_property_set_description(klass, VIRTIO_FADUMP_GUEST_MEM_PROP,
+        "Let the guest have boot memory set aside in its own RAM");
     object_class_property_set_description(klass,
         VIRTIO_FADUMP_CAPTURE_HOST_RESET_PROP,
         "Take a reset by the host (system_reset) for a crash too");

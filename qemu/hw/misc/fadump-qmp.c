@@ -56,13 +56,24 @@ static void tell_memory(FadumpDumpInfo *info, const uint8_t *desc)
         if (le32_to_cpu(r->where) == VIRTIO_FADUMP_WHERE_SHM) {
             info->held += le64_to_cpu(r->held);
         }
+        switch (le32_to_cpu(r->method)) {
+        case VIRTIO_FADUMP_METHOD_MOVED:
+            info->moved += le64_to_cpu(r->held);
+            break;
+        case VIRTIO_FADUMP_METHOD_SWAPPED:
+            info->swapped += le64_to_cpu(r->held);
+            break;
+        case VIRTIO_FADUMP_METHOD_COPIED:
+            info->copied += le64_to_cpu(r->held);
+            break;
+        }
     }
 }
 
 FadumpDumpInfo *virtio_fadump_dump_info(VirtIOFadump *s)
 {
     /* the device wrote it, or checked it when it was loaded */
-    const uint8_t *desc = memory_region_get_ram_ptr(&s->shm);
+    const uint8_t *desc = fadump_hold_desc(&s->hold);
     const struct virtio_fadump_desc *h = (const void *)desc;
     FadumpDumpInfo *info = g_new0(FadumpDumpInfo, 1);
 

@@ -9,6 +9,7 @@
 #include "exec/address-spaces.h"
 #include "hw/boards.h"
 #include "hw/mem/memory-device.h"
+#include "hw/misc/fadump-dev.h"
 #include "hw/misc/fadump-ram.h"
 #include "standard-headers/linux/virtio_fadump.h"
 
@@ -25,8 +26,13 @@ static bool is_guest_ram(const MemoryRegionSection *section)
 
     if (!memory_region_is_ram((MemoryRegion *)mr) || section->readonly ||
         memory_region_is_ram_device((MemoryRegion *)mr) ||
-        memory_region_is_nonvolatile((MemoryRegion *)mr)) {
+        section->nonvolatile) {
         return false;
+    }
+    /* memory of ours that took boot memory's place */
+    if (object_dynamic_cast(memory_region_owner((MemoryRegion *)mr),
+                            TYPE_VIRTIO_FADUMP)) {
+        return true;
     }
     /* with -numa memdev, machine->ram is a container */
     return mr == ms->ram || mr->container == ms->ram ||
@@ -59,6 +65,20 @@ static void ram_listener_region_add(MemoryListener *listener,
     } else {
         g_array_append_val(l->runs, run);
     }
+}
+
+const FadumpRamRun *fadump_ram_find(const GArray *runs, uint64_t addr)
+{
+    guint i;
+
+    for (i = 0; i < runs->len; i++) {
+        const FadumpRamRun *run = &g_array_index(runs, FadumpRamRun, i);
+
+        if (addr - run->range.base < run->range.size) {
+            return run;
+        }
+    }
+    return NULL;
 }
 
 GArray *fadump_ram_runs(Error **errp)

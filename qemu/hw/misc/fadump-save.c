@@ -228,7 +228,7 @@ static void add_part(FadumpSave *save, const uint8_t *host, uint64_t size)
     g_array_append_val(save->parts, part);
 }
 
-/* Guest RAM at [@addr, @addr + @size), which may be several runs. */
+/* [@addr, @addr + @size) of guest RAM or the window, maybe several runs. */
 static bool add_ram(FadumpSave *save, const GArray *runs, uint64_t addr,
                     uint64_t size, Error **errp)
 {
@@ -255,7 +255,8 @@ static bool add_ram(FadumpSave *save, const GArray *runs, uint64_t addr,
     return true;
 }
 
-static bool plan(FadumpSave *save, const uint8_t *shm, Error **errp)
+static bool plan(FadumpSave *save, const uint8_t *desc, const GArray *window,
+                 Error **errp)
 {
     g_autoptr(GArray) segments =
         g_array_new(false, false, sizeof(FadumpElfSegment));
@@ -265,7 +266,7 @@ static bool plan(FadumpSave *save, const uint8_t *shm, Error **errp)
     if (!runs) {
         return false;
     }
-    save->header = fadump_elf_build(shm, segments, errp);
+    save->header = fadump_elf_build(desc, segments, errp);
     if (!save->header) {
         return false;
     }
@@ -275,9 +276,8 @@ static bool plan(FadumpSave *save, const uint8_t *shm, Error **errp)
         const FadumpElfSegment *seg =
             &g_array_index(segments, FadumpElfSegment, i);
 
-        if (seg->shm) {
-            add_part(save, shm + seg->src, seg->size);
-        } else if (!add_ram(save, runs, seg->src, seg->size, errp)) {
+        if (!add_ram(save, seg->shm ? window : runs, seg->src, seg->size,
+                     errp)) {
             return false;
         }
         save->total += seg->size;
@@ -433,11 +433,12 @@ static void region_unref(gpointer mr)
     memory_region_unref(mr);
 }
 
-FadumpSave *fadump_save_start(const char *protocol, const uint8_t *shm,
+FadumpSave *fadump_save_start(const char *protocol, const uint8_t *desc,
+                              const GArray *window,
                               void (*done)(void *opaque), void *opaque,
                               Error **errp)
 {
-    const struct virtio_fadump_desc *h = (const void *)shm;
+    const struct virtio_fadump_desc *h = (const void *)desc;
     FadumpSave *save = g_new0(FadumpSave, 1);
     QemuUUID id;
 
@@ -449,7 +450,7 @@ FadumpSave *fadump_save_start(const char *protocol, const uint8_t *shm,
     save->done = done;
     save->opaque = opaque;
 
-    if (!plan(save, shm, errp) || !open_target(save, protocol, errp)) {
+    if (!plan(save, desc, window, errp) || !open_target(save, protocol, errp)) {
         if (save->fd >= 0) {
             qemu_close(save->fd);
         }

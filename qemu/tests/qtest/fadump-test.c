@@ -33,7 +33,7 @@
 
 #define B (128 * MiB)
 #define HOST VIRTIO_FADUMP_DST_HOST
-#define MAX_REGIONS 128
+#define MAX_REGIONS 512
 
 /* The guest's notes, in boot memory, clear of what libqos allocates. */
 #define VMCOREINFO_ADDR (64 * MiB + 0x124)
@@ -61,8 +61,8 @@ typedef struct Machine {
     Span ram[3];
     Span boot[4];
     bool numa;
-    /* boot memory cannot be moved, or must not be */
-    bool copy;
+    /* how boot memory is set aside, if it is not moved */
+    uint32_t method;
 } Machine;
 
 static const Machine machines[] = {
@@ -105,19 +105,38 @@ static const Machine machines[] = {
         { { 0, 1 * GiB } }, { { 0, B } }, true
     }, {
         "q35/copy", "-M q35 -m 1G -smp 2 -device fadump-dev,boot-mem=128M,"
+                    "x-move=off,x-swap=off",
+        { { 0, 1 * GiB } }, { { 0, B } }, false, VIRTIO_FADUMP_METHOD_COPIED
+    }, {
+        "q35/swap", "-M q35 -m 1G -smp 2 -device fadump-dev,boot-mem=128M,"
                     "x-move=off",
-        { { 0, 1 * GiB } }, { { 0, B } }, false, true
+        { { 0, 1 * GiB } }, { { 0, B } }, false, VIRTIO_FADUMP_METHOD_SWAPPED
     }, {
         /* mremap() of this would make two mappings of the same pages */
         "q35/memfd", "-M q35,memory-backend=m -m 1G -smp 2 "
                      "-object memory-backend-memfd,id=m,size=1G,share=on "
                      "-device fadump-dev,boot-mem=128M",
-        { { 0, 1 * GiB } }, { { 0, B } }, false, true
+        { { 0, 1 * GiB } }, { { 0, B } }, false, VIRTIO_FADUMP_METHOD_SWAPPED
+    }, {
+        "q35/memfd-copy", "-M q35,memory-backend=m -m 1G -smp 2 "
+                          "-object memory-backend-memfd,id=m,size=1G,share=on "
+                          "-device fadump-dev,boot-mem=128M,x-swap=off",
+        { { 0, 1 * GiB } }, { { 0, B } }, false, VIRTIO_FADUMP_METHOD_COPIED
+    }, {
+        /* parts of two blocks, and the last block of low RAM */
+        "pc/numa-memfd", "-M pc -m 3G -smp 2 "
+                         "-object memory-backend-memfd,id=m0,size=64M,share=on "
+                         "-object memory-backend-memfd,id=m1,size=3008M,"
+                         "share=on "
+                         "-numa node,memdev=m0 -numa node,memdev=m1 "
+                         "-device fadump-dev,boot-mem=128M",
+        { { 0, 3 * GiB } }, { { 0, B }, { 3 * GiB - B, B } }, true,
+        VIRTIO_FADUMP_METHOD_SWAPPED
     }, {
         "q35/ram-share", "-M q35,memory-backend=m -m 1G -smp 2 "
                          "-object memory-backend-ram,id=m,size=1G,share=on "
                          "-device fadump-dev,boot-mem=128M",
-        { { 0, 1 * GiB } }, { { 0, B } }, false, true
+        { { 0, 1 * GiB } }, { { 0, B } }, false, VIRTIO_FADUMP_METHOD_SWAPPED
     }
 };
 
@@ -125,6 +144,7 @@ static const Machine machines[] = {
 #define Q35_1G (&machines[1])
 #define Q35_3G (&machines[3])
 #define PC_6G (&machines[5])
+#define Q35_SWAP (&machines[10])
 
 typedef struct Fadump {
     const Machine *m;
@@ -1105,9 +1125,8 @@ static GArray *check_descriptor(Fadump *f, const GByteArray *desc,
             g_assert_cmpint(le32_to_cpu(r->flags), ==,
                             VIRTIO_FADUMP_RANGE_F_BOOT_MEM);
             g_assert_cmpint(le32_to_cpu(r->method), ==,
-                            f->m->copy || p.base < ROM_END ?
-                            VIRTIO_FADUMP_METHOD_COPIED :
-                            VIRTIO_FADUMP_METHOD_MOVED);
+                            p.base < ROM_END ? VIRTIO_FADUMP_METHOD_COPIED :
+                            f->m->method ?: VIRTIO_FADUMP_METHOD_MOVED);
             /* in the region, behind the descriptor, over no other range */
             g_assert_cmpint(p.dest, >=, MAX(held_end,
                                             CONFIG_Q(f, desc_size_max)));
@@ -1206,6 +1225,7 @@ static void test_header(const void *opaque)
     };
     Fadump *f = start_and_probe(opaque, "");
     g_autofree struct virtio_fadump_register *reg = NULL, *big = NULL;
+    const uint64_t step = B / MAX_REGIONS;
     struct virtio_fadump_region many[MAX_REGIONS + 1] = { CPU_STATE };
     struct virtio_fadump_req req, *hdr;
     size_t size, big_size;
@@ -1290,13 +1310,14 @@ static void test_header(const void *opaque)
     /* as many as may be are good, one more is not */
     for (i = 1; i < MAX_REGIONS; i++) {
         many[i] = (struct virtio_fadump_region)
-                  BOOT_MEM((i - 1) * MiB, i == MAX_REGIONS - 1 ? 2 * MiB : MiB);
+                  BOOT_MEM((i - 1) * step,
+                           i == MAX_REGIONS - 1 ? 2 * step : step);
     }
     g_assert_cmpint(do_register(f, many, MAX_REGIONS, &detail), ==,
                     VIRTIO_FADUMP_S_OK);
     assert_state(f, REGISTERED);
     assert_request(f, UNREGISTER, OK);
-    many[MAX_REGIONS - 1].len = MiB;
+    many[MAX_REGIONS - 1].len = step;
     many[MAX_REGIONS] = (struct virtio_fadump_region) BOOT_MEM(127 * MiB, MiB);
     big = make_register(many, MAX_REGIONS + 1, &big_size);
     assert_sent(big, big_size, TOO_MANY, MAX_REGIONS);
@@ -1503,8 +1524,10 @@ static void test_features(const void *opaque)
     qvirtio_pci_device_enable(f->dev);
     g_assert_cmphex(qvirtio_get_features(&f->dev->vdev) & 0xffffff, ==,
                     1 << VIRTIO_FADUMP_F_HOST_MEM |
+                    1 << VIRTIO_FADUMP_F_GUEST_MEM |
                     1 << VIRTIO_FADUMP_F_CONFINE |
-                    1 << VIRTIO_FADUMP_F_EVENTS);
+                    1 << VIRTIO_FADUMP_F_EVENTS |
+                    1 << VIRTIO_FADUMP_F_DISCARD);
 
     probe_features(f, base);
     assert_register(f, FAILED);
@@ -2472,6 +2495,275 @@ static void test_events(const void *opaque)
 }
 
 /* ------------------------------------------------------------------ */
+/* Tests: other places for boot memory                                */
+
+/* Every sample is where @desc says; counts samples by where that is. */
+static void check_places(Fadump *f, const GByteArray *desc, unsigned count[4])
+{
+    const struct virtio_fadump_desc *h = (const void *)desc->data;
+    const struct virtio_fadump_range *r = (const void *)
+        (desc->data + le64_to_cpu(h->ranges_off));
+    uint32_t n = le32_to_cpu(h->nr_ranges), i;
+    uint8_t page[4096], got[4096];
+    uint64_t addr;
+
+    memset(count, 0, 4 * sizeof(*count));
+    for (addr = 0; next_sample(f, &addr); addr += 4096) {
+        uint64_t at = addr;
+        uint32_t where;
+
+        for (i = 0; i < n; i++) {
+            if (addr - le64_to_cpu(r[i].addr) < le64_to_cpu(r[i].len)) {
+                break;
+            }
+        }
+        g_assert_cmpint(i, <, n);
+        where = le32_to_cpu(r[i].where);
+        if (r[i].flags & cpu_to_le32(VIRTIO_FADUMP_RANGE_F_DESTINATION)) {
+            g_assert_cmpint(where, ==, VIRTIO_FADUMP_WHERE_IN_PLACE);
+            g_assert_cmpint(r[i].held, ==, 0);
+            count[0]++;
+            continue;
+        }
+        g_assert_cmpint(r[i].held, ==, r[i].len);
+        if (where != VIRTIO_FADUMP_WHERE_IN_PLACE) {
+            at = le64_to_cpu(r[i].dest) + (addr - le64_to_cpu(r[i].addr));
+        }
+        if (where == VIRTIO_FADUMP_WHERE_SHM) {
+            at += SHM_ADDR;
+        }
+        make_pattern(page, addr);
+        qtest_bufread(f->qts, at, got, sizeof(got));
+        g_assert_cmpmem(got, sizeof(got), page, sizeof(page));
+        count[where]++;
+    }
+}
+
+#define ALL_FEATURES \
+    (1ull << VIRTIO_F_VERSION_1 | 1ull << VIRTIO_FADUMP_F_HOST_MEM | \
+     1ull << VIRTIO_FADUMP_F_GUEST_MEM | 1ull << VIRTIO_FADUMP_F_CONFINE | \
+     1ull << VIRTIO_FADUMP_F_DISCARD)
+
+#define BOOT_MEM_TO(src, len, dst) \
+    { VIRTIO_FADUMP_REGION_BOOT_MEM, 0, (src), (len), (dst) }
+
+/* Boot memory goes where the guest says: to RAM of its own. */
+static void test_guest_mem(const void *opaque)
+{
+    static const struct virtio_fadump_region good[] = {
+        CPU_STATE,
+        BOOT_MEM_TO(0, 48 * MiB, 512 * MiB),
+        /* not as huge pages lie, and next to the one before */
+        BOOT_MEM_TO(48 * MiB, 16 * MiB, 560 * MiB + 4096),
+        BOOT_MEM(64 * MiB, 16 * MiB),
+        /* the end of RAM */
+        BOOT_MEM_TO(80 * MiB, 48 * MiB, 976 * MiB),
+    };
+    static const struct virtio_fadump_region in_guest[] = {
+        CPU_STATE, BOOT_MEM_TO(0, B, 512 * MiB),
+    };
+    static const uint64_t bad[] = {
+        512 * MiB + 8, 1 * GiB, 1 * GiB - B + 4096, B - 4096, 0,
+        0xfffffffffffff000, 0xfffffffff8000000, 0x8000000000000000,
+    };
+    Fadump *f = start_and_probe(opaque, "");
+    g_autoptr(GByteArray) desc = NULL;
+    unsigned count[4];
+    uint64_t detail;
+    size_t i;
+
+    /* the feature was not negotiated */
+    g_assert_cmpint(do_register(f, in_guest, 2, &detail), ==,
+                    VIRTIO_FADUMP_S_BAD_REGION);
+    g_assert_cmpint(detail, ==, 1);
+    probe_features(f, ALL_FEATURES & ~(1ull << VIRTIO_FADUMP_F_HOST_MEM));
+    g_assert_cmpint(do_register(f, good, ARRAY_SIZE(good), &detail), ==,
+                    VIRTIO_FADUMP_S_BAD_REGION);
+    g_assert_cmpint(detail, ==, 3);
+    g_assert_cmpint(do_register(f, in_guest, 2, NULL), ==, VIRTIO_FADUMP_S_OK);
+    assert_request(f, UNREGISTER, OK);
+
+    probe_features(f, ALL_FEATURES);
+    for (i = 0; i < ARRAY_SIZE(bad); i++) {
+        const struct virtio_fadump_region regions[] = {
+            CPU_STATE, BOOT_MEM_TO(0, B, bad[i]),
+        };
+        const struct virtio_fadump_region overlap[] = {
+            CPU_STATE, BOOT_MEM_TO(0, 64 * MiB, 512 * MiB),
+            BOOT_MEM_TO(64 * MiB, 64 * MiB, 576 * MiB - 4096),
+        };
+
+        g_assert_cmpint(do_register(f, regions, 2, &detail), ==,
+                        VIRTIO_FADUMP_S_BAD_REGION);
+        g_assert_cmpint(detail, ==, 1);
+        g_assert_cmpint(do_register(f, overlap, 3, &detail), ==,
+                        VIRTIO_FADUMP_S_BAD_REGION);
+        g_assert_cmpint(detail, ==, 2);
+    }
+    assert_state(f, IDLE);
+
+    for (i = 0; i < 2; i++) {
+        fill_ram(f);
+        g_assert_cmpint(do_register(f, good, ARRAY_SIZE(good), NULL), ==,
+                        VIRTIO_FADUMP_S_OK);
+        trigger_panic(f);
+        check_confinement(f, true);
+        probe_features(f, ALL_FEATURES);
+        assert_state(f, DUMP_AVAILABLE);
+        g_clear_pointer(&desc, g_byte_array_unref);
+        desc = read_descriptor(f);
+        check_places(f, desc, count);
+        g_assert_cmpint(count[0], >, 3);
+        g_assert_cmpint(count[VIRTIO_FADUMP_WHERE_IN_PLACE], >, 3);
+        g_assert_cmpint(count[VIRTIO_FADUMP_WHERE_GUEST], >, 3);
+        g_assert_cmpint(count[VIRTIO_FADUMP_WHERE_SHM], ==, 1);
+        assert_request(f, RELEASE, OK);
+        check_released(f);
+    }
+    stop(f);
+}
+
+/* A host that may not grow keeps no boot memory. */
+static void test_no_host_mem(const void *opaque)
+{
+    static const struct virtio_fadump_region in_guest[] = {
+        CPU_STATE, BOOT_MEM_TO(0, B, 512 * MiB),
+    };
+    Fadump *f = start(opaque, ",host-mem=off,early=on");
+    g_autoptr(GByteArray) desc = NULL;
+    unsigned count[4];
+
+    probe_features(f, ALL_FEATURES);
+    g_assert_cmphex(qvirtio_get_features(&f->dev->vdev) &
+                    (1ull << VIRTIO_FADUMP_F_HOST_MEM |
+                     1ull << VIRTIO_FADUMP_F_DISCARD), ==, 0);
+    g_assert_cmpint(f->shm_size, <=, 4 * MiB);
+    assert_register(f, BAD_REGION);
+    /* nobody has said where boot memory may go */
+    qmp_trigger(f);
+    wait_count(f, &f->failed, 1, "operator");
+    g_assert_cmpint(f->captured, ==, 0);
+    probe_features(f, ALL_FEATURES);
+    assert_state(f, IDLE);
+    check_confinement(f, false);
+
+    fill_ram(f);
+    g_assert_cmpint(do_register(f, in_guest, 2, NULL), ==, VIRTIO_FADUMP_S_OK);
+    trigger_panic(f);
+    probe_features(f, ALL_FEATURES);
+    assert_state(f, DUMP_AVAILABLE);
+    desc = read_descriptor(f);
+    check_places(f, desc, count);
+    g_assert_cmpint(count[VIRTIO_FADUMP_WHERE_GUEST], >, 3);
+    g_assert_cmpint(count[VIRTIO_FADUMP_WHERE_SHM], ==, 0);
+    assert_request(f, RELEASE, OK);
+    check_released(f);
+    stop(f);
+}
+
+/* All RAM is set aside, and the next boot has all RAM. */
+static void test_full(const void *opaque)
+{
+    const Machine *m = opaque;
+    Machine full = *m;
+    g_autofree char *opts = g_strdup(m->opts);
+    g_autoptr(GByteArray) desc = NULL;
+    unsigned count[4], i;
+    Fadump *f;
+
+    g_assert_nonnull(strstr(opts, "boot-mem=128M"));
+    memcpy(strstr(opts, "boot-mem=128M"), "boot-mem=full", 13);
+    full.opts = opts;
+    f = start_and_probe(&full, "");
+    for (i = 0; i < 2; i++) {
+        fill_ram(f);
+        assert_register(f, OK);
+        trigger_panic(f);
+        check_confinement(f, false);
+        g_assert_cmpint(srat_hotpluggable(f), ==, 0);
+        probe(f);
+        assert_state(f, DUMP_AVAILABLE);
+        g_clear_pointer(&desc, g_byte_array_unref);
+        desc = read_descriptor(f);
+        check_places(f, desc, count);
+        g_assert_cmpint(count[VIRTIO_FADUMP_WHERE_SHM], >, 10);
+        g_assert_cmpint(count[VIRTIO_FADUMP_WHERE_IN_PLACE] + count[0] +
+                        count[VIRTIO_FADUMP_WHERE_GUEST], ==, 0);
+        /* what the next boot writes does not show in the dump */
+        qtest_memset(f->qts, m->ram[0].size - MiB, 0x5a, MiB);
+        check_places(f, desc, count);
+        assert_request(f, RELEASE, OK);
+        assert_state(f, IDLE);
+    }
+    stop(f);
+}
+
+static uint32_t discard(Fadump *f, uint64_t addr, uint64_t len)
+{
+    const struct virtio_fadump_discard req = {
+        .hdr = {
+            .version = cpu_to_le16(VIRTIO_FADUMP_VERSION),
+            .type = cpu_to_le16(VIRTIO_FADUMP_REQ_DISCARD),
+            .size = cpu_to_le32(sizeof(req)),
+        },
+        .addr = cpu_to_le64(addr),
+        .len = cpu_to_le64(len),
+    };
+
+    return request_full(f, &req, sizeof(req), NULL, 0, 0, NULL);
+}
+
+/* What was saved can be given back while the rest is still held. */
+static void test_discard(const void *opaque)
+{
+    Fadump *f = start_and_probe(opaque, "");
+    g_autoptr(GByteArray) desc = NULL, again = NULL;
+    const struct virtio_fadump_range *r;
+    const struct virtio_fadump_desc *h;
+    uint64_t at = 0;
+    uint32_t i;
+    unsigned count[4];
+
+    fill_ram(f);
+    assert_register(f, OK);
+    trigger_panic(f);
+    probe(f);
+    g_assert_cmpint(discard(f, 0, 4096), ==, VIRTIO_FADUMP_S_UNSUPPORTED);
+    probe_features(f, ALL_FEATURES);
+    desc = read_descriptor(f);
+
+    g_assert_cmpint(discard(f, 1, 4096), ==, VIRTIO_FADUMP_S_MALFORMED);
+    g_assert_cmpint(discard(f, 4096, 4095), ==, VIRTIO_FADUMP_S_MALFORMED);
+    g_assert_cmpint(discard(f, 0, 0), ==, VIRTIO_FADUMP_S_MALFORMED);
+    g_assert_cmpint(discard(f, 0xfffffffffffff000, 0x2000), ==,
+                    VIRTIO_FADUMP_S_MALFORMED);
+    /* what lies in place is the guest's own to deal with */
+    g_assert_cmpint(discard(f, B, 0xfffffffff0000000), ==, VIRTIO_FADUMP_S_OK);
+    check_places(f, desc, count);
+
+    h = (const void *)desc->data;
+    r = (const void *)(desc->data + le64_to_cpu(h->ranges_off));
+    for (i = 0; i < le32_to_cpu(h->nr_ranges); i++) {
+        if (MiB - le64_to_cpu(r[i].addr) < le64_to_cpu(r[i].len)) {
+            at = SHM_ADDR + le64_to_cpu(r[i].dest) - le64_to_cpu(r[i].addr);
+        }
+    }
+    g_assert_cmpint(discard(f, 17 * MiB, 3 * MiB), ==, VIRTIO_FADUMP_S_OK);
+    assert_zero(f, at + 17 * MiB, 3 * MiB);
+    qtest_memset(f->qts, 17 * MiB, 0x5a, 3 * MiB);
+    assert_zero(f, at + 17 * MiB, 3 * MiB);
+    /* a page that discard left */
+    g_assert_cmphex(qtest_readq(f->qts, at + 4099 * 4096 * 2), !=, 0);
+    again = read_descriptor(f);
+    g_assert_cmpmem(again->data, again->len, desc->data, desc->len);
+
+    assert_request(f, RELEASE, OK);
+    g_assert_cmpint(discard(f, 0, 4096), ==, VIRTIO_FADUMP_S_NONE);
+    check_released(f);
+    stop(f);
+}
+
+/* ------------------------------------------------------------------ */
 /* Tests: migration                                                   */
 
 static char *migration_status(QTestState *qts)
@@ -2659,6 +2951,8 @@ typedef struct QEMU_PACKED Stream {
     uint32_t state;
     uint64_t vmcoreinfo, vmcoreinfo_size;
     uint64_t param, param_size;
+    uint32_t nr_dests;
+    uint64_t swapped;
     uint64_t desc_size;
 } Stream;
 
@@ -2700,7 +2994,7 @@ static void test_migrate_hostile(const void *opaque)
     want = (Stream) {
         cpu_to_be64(B), cpu_to_be32(VIRTIO_FADUMP_STATE_REGISTERED),
         cpu_to_be64(VMCOREINFO_ADDR), cpu_to_be64(4096),
-        cpu_to_be64(PARAM_ADDR), cpu_to_be64(PARAM_LEN), 0
+        cpu_to_be64(PARAM_ADDR), cpu_to_be64(PARAM_LEN), 0, 0, 0
     };
     s = (Stream *)find_bytes(registered, registered_len, &want, sizeof(want));
     old = *s;
@@ -2718,6 +3012,11 @@ static void test_migrate_hostile(const void *opaque)
     assert_field_refused(vmcoreinfo_size, cpu_to_be64(256 * MiB));
     assert_field_refused(param_size, cpu_to_be64(UINT64_MAX));
     assert_field_refused(param, cpu_to_be64(3 * GiB));
+    assert_field_refused(nr_dests, cpu_to_be32(1));
+    assert_field_refused(nr_dests, cpu_to_be32(MAX_REGIONS + 1));
+    assert_field_refused(nr_dests, cpu_to_be32(UINT32_MAX));
+    assert_field_refused(swapped, cpu_to_be64(1ull << 63));
+    assert_field_refused(swapped, cpu_to_be64(UINT64_MAX));
     assert_field_refused(desc_size, cpu_to_be64(4096));
     /* says that a dump is held, and there is none */
     assert_field_refused(state,
@@ -2777,7 +3076,7 @@ static void test_migrate_hostile(const void *opaque)
 
     want = (Stream) {
         cpu_to_be64(B), cpu_to_be32(VIRTIO_FADUMP_STATE_DUMP_AVAILABLE),
-        0, 0, 0, 0, cpu_to_be64(desc->len)
+        0, 0, 0, 0, 0, 0, cpu_to_be64(desc->len)
     };
     s = (Stream *)find_bytes(buf, len, &want, sizeof(want));
     s->desc_size = cpu_to_be64(UINT64_MAX);
@@ -2816,6 +3115,12 @@ static void test_boot_mem(void)
         { "-M pc -m 1G -device fadump-dev,boot-mem=134217728", 128 * MiB },
         { "-M pc -m 1G -device fadump-dev,boot-mem=1G", 1 * GiB },
         { "-M pc -m 64M -device fadump-dev,boot-mem=64M", 64 * MiB },
+        /* all ways to say it */
+        { "-M pc -m 1G -device fadump-dev,boot-mem=full", 1 * GiB },
+        { "-M pc -m 1G -global fadump-dev.boot-mem=full -device fadump-dev",
+          1 * GiB },
+        { "-M pc -m 1G -global fadump-dev.boot-mem=256M -device fadump-dev",
+          256 * MiB },
         /* below this address, with the hole under 4 GiB in it */
         { "-M q35 -m 6G -device fadump-dev,boot-mem=3G", 5 * GiB },
     };
@@ -2851,8 +3156,16 @@ static void test_refused(void)
         { "-M q35 -m 1G -device fadump-dev,boot-mem=4M",
           "too small to boot in; use at least 128M" },
         { "-M q35 -m 1G -device fadump-dev,boot-mem=18446744073709551615",
+          "expects a size such as 512M, or full; not '18446744073709551615'" },
+        { "-M q35 -m 1G -device fadump-dev,boot-mem=18446744073709551614",
           "is more than the guest's 1024 MiB" },
         { "-M q35 -m 1G -device fadump-dev,boot-mem=-1", "boot-mem" },
+        { "-M q35 -m 1G -device fadump-dev,boot-mem=all",
+          "expects a size such as 512M, or full; not 'all'" },
+        { "-M q35 -m 1G -device fadump-dev,host-mem=off,guest-mem=off",
+          "nowhere to go: host-mem and guest-mem are both off" },
+        { "-M q35 -m 1G -device fadump-dev,host-mem=off,boot-mem=full",
+          "boot-mem=full needs host-mem=on" },
         { "-M q35 -m 1G -device fadump-dev,max-boots=0", "max-boots" },
         { "-M q35 -m 1G -device fadump-dev -device fadump-dev",
           "at most one fadump-dev" },
@@ -2956,9 +3269,18 @@ int main(int argc, char **argv)
     add("operator", PC_1G, test_operator);
     add("operator", Q35_3G, test_operator);
     add("events", Q35_1G, test_events);
+    add("guest-mem", Q35_1G, test_guest_mem);
+    add("guest-mem", Q35_SWAP, test_guest_mem);
+    add("no-host-mem", Q35_1G, test_no_host_mem);
+    add("full", PC_1G, test_full);
+    add("full", Q35_3G, test_full);
+    add("full", Q35_SWAP, test_full);
+    add("discard", Q35_1G, test_discard);
+    add("discard", Q35_SWAP, test_discard);
     add("migrate-registered", Q35_1G, test_migrate_registered);
     add("migrate-held", PC_6G, test_migrate_held);
     add("migrate-held", Q35_1G, test_migrate_held);
+    add("migrate-held", Q35_SWAP, test_migrate_held);
     add("migrate-release", Q35_1G, test_migrate_release);
     add("migrate-hostile", Q35_1G, test_migrate_hostile);
     qtest_add_func("fadump/boot-mem", test_boot_mem);

@@ -11,6 +11,7 @@
 
 #include "hw/virtio/virtio.h"
 #include "hw/misc/fadump-confiner.h"
+#include "hw/misc/fadump-hold.h"
 #include "hw/misc/fadump-range.h"
 #include "hw/misc/fadump-save.h"
 #include "qemu/notify.h"
@@ -25,9 +26,24 @@ OBJECT_DECLARE_SIMPLE_TYPE(VirtIOFadump, VIRTIO_FADUMP)
 #define VIRTIO_FADUMP_CAPTURE_HOST_RESET_PROP "capture-host-reset"
 #define VIRTIO_FADUMP_MAX_BOOTS_PROP "max-boots"
 #define VIRTIO_FADUMP_EARLY_PROP "early"
+#define VIRTIO_FADUMP_HOST_MEM_PROP "host-mem"
+#define VIRTIO_FADUMP_GUEST_MEM_PROP "guest-mem"
 
-/* A device takes at least this many regions in one registration. */
-#define FADUMP_MAX_REGIONS 128
+/* boot-mem=full: all RAM, and the next boot is not confined */
+#define FADUMP_BOOT_MEM_FULL UINT64_MAX
+
+/*
+ * Regions in one registration. A guest that gives destinations needs one for
+ * each piece that its allocator has, 4 MiB with Linux.
+ */
+#define FADUMP_MAX_REGIONS 512
+
+/* Where the guest wants boot memory at @src: in RAM of its own. */
+typedef struct FadumpDest {
+    FadumpRange src;
+    /* guest-physical */
+    uint64_t dst;
+} FadumpDest;
 
 /* All of it is protected by the BQL. */
 struct VirtIOFadump {
@@ -36,13 +52,7 @@ struct VirtIOFadump {
     VirtQueue *ctrl_vq;
     VirtQueue *event_vq;
 
-    /*
-     * Shared memory region 0: the descriptor, then held memory. Read-only for
-     * the guest. Address space only until a capture.
-     */
-    MemoryRegion shm;
-    /* where in shm held memory starts: bytes kept for the descriptor */
-    uint64_t desc_max;
+    FadumpHold hold;
 
     FadumpConfiner *confiner;
     /* of FadumpRange: RAM of an ordinary boot, and of a confined one */
@@ -55,18 +65,28 @@ struct VirtIOFadump {
     Notifier crash_notifier;
     Notifier machine_done;
 
-    /* bytes of boot memory that the user asked for, 0 for the default */
+    /*
+     * bytes of boot memory that the user asked for, 0 for the default, or
+     * FADUMP_BOOT_MEM_FULL
+     */
     uint64_t boot_mem;
     bool capture_host_reset;
     uint32_t max_boots;
     bool early;
-    bool move;
+    /* boot memory may be set aside in host memory, or in the guest's own */
+    bool host_mem;
+    bool guest_mem;
 
     /* VIRTIO_FADUMP_STATE_* */
     uint32_t state;
     /* what the guest registered, size 0 for none */
     FadumpRange vmcoreinfo;
     FadumpRange param;
+    /* boot memory that is not in here goes to host memory */
+    FadumpDest dests[FADUMP_MAX_REGIONS];
+    uint32_t nr_dests;
+    /* for migration only: which slots of hold are swapped */
+    uint64_t swapped;
     /* the guest has announced that its next reset is no crash */
     bool announced;
     /* of the dump that is held */
@@ -110,8 +130,8 @@ bool virtio_fadump_host_release(VirtIOFadump *s, Error **errp);
 /* ---- fadump-capture.c ---- */
 
 /*
- * Capture the machine: registers and boot memory into shm, sealed by a
- * descriptor. @crash_cpu is the cpu_index of the vCPU that caused it, or
+ * Capture the machine: registers into a descriptor, boot memory to where it is
+ * held. @crash_cpu is the cpu_index of the vCPU that caused it, or
  * VIRTIO_FADUMP_CPU_NONE. Sets desc_size and dump_id and nothing else.
  * Under the BQL, vCPUs paused and synchronized, before anything is reset.
  * On failure the held area is empty and @errp says why.
@@ -121,11 +141,5 @@ bool fadump_capture(VirtIOFadump *s, uint32_t cause, uint32_t crash_cpu,
 
 /* Bytes that a descriptor of this machine can need. */
 uint64_t fadump_capture_desc_max(void);
-
-/* Bytes that shm must have, with @desc_max bytes for the descriptor. */
-uint64_t fadump_capture_shm_size(uint64_t desc_max, const GArray *boot);
-
-/* Give the memory behind shm back to the host. */
-void fadump_capture_drop(VirtIOFadump *s);
 
 #endif /* HW_MISC_FADUMP_DEV_H */

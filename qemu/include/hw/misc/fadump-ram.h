@@ -24,4 +24,7 @@ typedef struct FadumpRamRun {
  */
 GArray *fadump_ram_runs(Error **errp);
 
+/* The run that has @addr, or NULL. */
+const FadumpRamRun *fadump_ram_find(const GArray *runs, uint64_t addr);
+
 #endif /* HW_MISC_FADUMP_RAM_H */

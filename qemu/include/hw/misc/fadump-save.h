@@ -11,13 +11,15 @@
 typedef struct FadumpSave FadumpSave;
 
 /*
- * Start to write the dump whose checked descriptor is at @shm, the start of
- * shared memory region 0, to @protocol: "file:PATH" or "fd:NAME" as
- * dump-guest-memory has them. The caller keeps the dump held, and the machine
- * from being migrated, until @done is called with @opaque, under the BQL, in
- * the main loop. NULL with @errp set if it cannot start.
+ * Start to write the dump whose checked descriptor is at @desc to @protocol:
+ * "file:PATH" or "fd:NAME" as dump-guest-memory has them. @window tells where
+ * shared memory region 0 lies, an array of FadumpRamRun by offset in it. The
+ * caller keeps the dump held, and the machine from being migrated, until @done
+ * is called with @opaque, under the BQL, in the main loop. NULL with @errp set
+ * if it cannot start.
  */
-FadumpSave *fadump_save_start(const char *protocol, const uint8_t *shm,
+FadumpSave *fadump_save_start(const char *protocol, const uint8_t *desc,
+                              const GArray *window,
                               void (*done)(void *opaque), void *opaque,
                               Error **errp);
 
