@@ -198,7 +198,9 @@ class Guest:
                 self.qmp = Qmp(self._socket('qmp'),
                                60 * build.TIMEOUT_SCALE)
                 break
-            except (FileNotFoundError, ConnectionRefusedError) as exc:
+            except (FileNotFoundError, ConnectionError, EOFError) as exc:
+                if isinstance(exc, (ConnectionResetError, EOFError)):
+                    self.process.wait(10)
                 if self.process.poll() is not None:
                     raise GuestError(f'QEMU did not start:\n'
                                      f'{self._tail(self.qemu_log)}') from exc

@@ -21,16 +21,16 @@ class Qmp:
     def __init__(self, path, timeout=30):
         self.sock = socket.socket(socket.AF_UNIX)
         self.sock.settimeout(timeout)
-        try:
-            self.sock.connect(path)
-        except OSError:
-            self.sock.close()
-            raise
         self.timeout = timeout
         self.buffer = b''
         self.events = []
-        self._read(time.monotonic() + timeout)      # the greeting
-        self.cmd('qmp_capabilities')
+        try:
+            self.sock.connect(path)
+            self._read(time.monotonic() + timeout)      # the greeting
+            self.cmd('qmp_capabilities')
+        except (OSError, EOFError):
+            self.sock.close()
+            raise
 
     def close(self):
         self.sock.close()

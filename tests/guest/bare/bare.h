@@ -126,7 +126,9 @@ uint32_t crc32(const void *data, size_t n, uint32_t crc);
 /* machine.c: what else of a PC is needed */
 uint8_t cmos_read(uint8_t reg);
 void cmos_write(uint8_t reg, uint8_t v);
-/* wait until the host has written a byte to the second serial port */
+/* the host has written a byte to the second serial port */
+bool serial_ready(void);
+/* wait until it has, and take the byte */
 void serial_wait(void);
 /* copy a file's first bytes; its size, or 0 if there is none */
 size_t fw_cfg_read(const char *name, void *buf, size_t room);

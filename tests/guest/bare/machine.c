@@ -32,9 +32,14 @@ void cmos_write(uint8_t reg, uint8_t v)
 	outb(0x71, v);
 }
 
+bool serial_ready(void)
+{
+	return inb(0x2fd) & 1;
+}
+
 void serial_wait(void)
 {
-	while (!(inb(0x2fd) & 1))
+	while (!serial_ready())
 		;
 	inb(0x2f8);
 }

@@ -26,6 +26,7 @@
  *	discard		give a part of the dump back
  *	release event	release it; wait until the host has
  *	wait		for a byte on the second serial port
+ *	busy		the same, with writes to memory meanwhile
  *	halt
  *
  * A boot counts crashes in CMOS; what the crashed guest knew comes to the next
@@ -61,15 +62,18 @@ static void put_code(u64 addr, uint32_t value)
 
 static void do_code(void)
 {
+	uint32_t value = (seed & 0xff) << 16 | crashed.generation;
 	unsigned int i, wrong = 0;
 
-	crashed.code = 0x10000 * (seed & 0xff) + crashed.generation +
-		       (fadump_state() == VIRTIO_FADUMP_STATE_DUMP_AVAILABLE ?
-			0x5000000 : 0);
-	put_code(CODE_ADDR, crashed.code);
+	/* after a crash it must differ from what the crashed guest had there */
+	if (fadump_state() == VIRTIO_FADUMP_STATE_DUMP_AVAILABLE)
+		value |= 0x5000000;
+	else
+		crashed.code = value;
+	put_code(CODE_ADDR, value);
 	for (i = 0; i < CODE_RUNS; i++)
-		wrong += run_at(CODE_ADDR) != crashed.code;
-	say("ran code=%x wrong=%u", crashed.code, wrong);
+		wrong += run_at(CODE_ADDR) != value;
+	say("ran code=%x wrong=%u", value, wrong);
 }
 
 /*
@@ -145,6 +149,16 @@ static void do_intact(void)
 	say("intact wrong=%llu first=%llx", wrong, first);
 }
 
+/* Memory does not change, but a migration cannot know that, and goes on. */
+static void do_busy(void)
+{
+	say("waits");
+	while (!serial_ready())
+		mem_fill(usable.spans[0].addr, usable.spans[0].len,
+			 crashed.seed, stride);
+	serial_wait();
+}
+
 static void do_register(void)
 {
 	crashed.magic = CRASHED_MAGIC;
@@ -201,6 +215,7 @@ static void do_action(const char *word)
 	ACTION("release", do_release());
 	ACTION("event", fadump_wait_event());
 	ACTION("wait", say("waits"); serial_wait());
+	ACTION("busy", do_busy());
 	ACTION("halt", say("halts"); halt());
 	die("what is \"%s\"?", word);
 }

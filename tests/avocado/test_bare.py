@@ -1,0 +1,410 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Every page of a dump is right, however boot memory was set aside, and whoever
+had cached where guest memory is. The guest (tests/guest/bare) has no operating
+system: it fills memory, dies, and checks each page of its dump itself."""
+
+import functools
+import os
+import re
+import subprocess
+import sys
+import time
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+from fadump_test import (FULL_MATRIX, GIB, MIB, FadumpTest, abi, build,
+                         main)
+
+BOOT = 128 * MIB
+
+# In the boot after a crash: what the dump says, that it stays what it is when
+# all memory of that boot is overwritten, and that both memories are two.
+CHECK = ('desc map regs held-code verify stale scribble verify intact code '
+         'held-code')
+CYCLE = f'idle fill code register trigger dump {CHECK} release reset'
+
+# QEMU's arguments for guest memory; what can be moved is private and anonymous.
+BACKENDS = {
+    'default': None,
+    'ram': 'memory-backend-ram',
+    'memfd-shared': 'memory-backend-memfd,share=on',
+    'memfd-private': 'memory-backend-memfd,share=off',
+    'file-shared': 'memory-backend-file,share=on,mem-path={path}',
+}
+MOVABLE = ('default', 'ram')
+# One that is moved and one that is not; all of them where there is time.
+FEW = BACKENDS if FULL_MATRIX else ('default', 'memfd-shared')
+
+
+@functools.lru_cache(maxsize=None)
+def device_properties():
+    """The device's properties and what QEMU says of each."""
+    said = subprocess.run([build.qemu_binary(), '-device', 'fadump-dev,help'],
+                          capture_output=True, text=True, check=True).stdout
+    return dict(re.findall(r'^  ([\w-]+)=(.*)$', said, re.M))
+
+
+class Bare(FadumpTest):
+    """The guest, and what must be true of all that it says."""
+
+    def bare(self, actions, memory=256 * MIB, fadump=f'boot-mem={BOOT >> 20}M',
+             backend='default', **options):
+        args = list(options.pop('args', ()))
+        machine = options.pop('machine', 'q35')
+        if BACKENDS[backend]:
+            kind = BACKENDS[backend].format(
+                path=self.shm_path(f'memory{self._guests}'))
+            args += ['-object', f'{kind},id=memory,size={memory}']
+            machine += ',memory-backend=memory'
+        return self.new_guest(bare=actions, memory=str(memory), fadump=fadump,
+                              machine=machine, args=args, **options)
+
+    @staticmethod
+    def boots(guest):
+        """What each boot said."""
+        boots = [[]]
+        for kind, values in guest.bare_lines():
+            if kind == 'boot':
+                boots.append([])
+            boots[-1].append((kind, values))
+        # the first lines are of no boot's, where a migration has brought it
+        return boots[1:] if not boots[0] else boots
+
+    def assert_lines(self, lines, memory, methods=None, cause='PANIC'):
+        """The boot of these lines has found the dump right."""
+        kinds = [kind for kind, _ in lines]
+        self.assertIn('desc', kinds)
+        self.assertIn('range', kinds)
+        told = 0
+        for kind, values in lines:
+            for name in ('wrong', 'missing', 'beyond', 'bad', 'left'):
+                self.assertEqual(values.get(name, '0'), '0',
+                                 f'{kind} {values}\n{lines}')
+            if kind == 'desc':
+                self.assertEqual(int(values['cause']),
+                                 getattr(abi, 'CAUSE_' + cause))
+            elif kind == 'code':
+                self.assertEqual(values['held'], values['was'])
+            elif kind == 'stale':
+                self.assertEqual(values['ran'], values['should'])
+            elif kind == 'range':
+                told += int(values['len'], 16)
+                flags = int(values['flags'], 16)
+                self.assertFalse(flags & abi.RANGE_F_ERROR, values)
+                if not flags & abi.RANGE_F_DESTINATION:
+                    self.assertEqual(values['held'], values['len'])
+                # What firmware needs below 1 MiB is never moved.
+                if (methods and values['where'] == 'shm' and
+                        int(values['addr'], 16) >= MIB):
+                    self.assertIn(int(values['method']), methods, values)
+        # From 640 KiB to 1 MiB there are VGA and what firmware made read-only.
+        told //= kinds.count('image')
+        self.assertTrue(0 <= memory - told <= 0x60000, hex(told))
+
+    def assert_cycles(self, guest, times, confined=BOOT, methods=None,
+                      cause='PANIC'):
+        """It has crashed so often, and each time all was as it should be."""
+        guest.wait_bare('finished')
+        boots = self.boots(guest)
+        self.assertEqual([(b[0][1]['state'], b[0][1]['generation'])
+                          for b in boots],
+                         [(state, str(n + (state == '2')))
+                          for n in range(times) for state in ('0', '2')] +
+                         [('0', str(times))])
+        for i, lines in enumerate(boots):
+            ram = int(lines[0][1]['ram'])
+            if i % 2:
+                self.assert_lines(lines, guest.memory, methods, cause)
+                self.assertLessEqual(ram, confined)
+                self.assertGreater(ram, confined - 2 * MIB)
+            else:
+                self.assertGreater(ram, guest.memory - 2 * MIB)
+        self.assertEqual(guest.qmp.count('FADUMP_CAPTURED'), times)
+        self.assertEqual(guest.qmp.count('FADUMP_RELEASED'), times)
+        self.assertEqual(guest.qmp.count('FADUMP_FAILED'), 0)
+        self.assertEqual(guest.qmp.cmd('query-fadump')['state'], 'idle')
+
+
+class Content(Bare):
+    """Three crashes in a row: each with other content, so that no page may be
+    left from the one before, and so that what is swapped is swapped back."""
+
+    def check(self, backend, mode, **options):
+        memory = options.pop('memory', 256 * MIB)
+        times = options.pop('times', 3)
+        actions = options.pop('actions', CYCLE)
+        fadump, to, confined = f'boot-mem={BOOT >> 20}M', '', BOOT
+        # What cannot be moved is swapped.
+        methods = [abi.METHOD_MOVED, abi.METHOD_SWAPPED, abi.METHOD_COPIED]
+        if backend not in MOVABLE or 'x-move=off' in mode:
+            methods.remove(abi.METHOD_MOVED)
+        if 'x-swap=off' in mode or 'x-swap' not in device_properties():
+            methods.remove(abi.METHOD_SWAPPED)
+        if mode.startswith('x-'):
+            fadump += ',' + mode
+        elif mode == 'full':
+            fadump, confined = 'boot-mem=full', memory
+        elif mode in ('guest', 'mixed'):
+            memory += 128 * MIB
+            to = f'to={mode} '
+        guest = self.bare(f'times={times} {to}{actions}', memory, fadump,
+                          backend, **options)
+        guest.start()
+        self.assert_cycles(guest, times, confined, methods[:1])
+        wheres = {v['where'] for _, v in guest.bare_lines('range')}
+        self.assertEqual(wheres,
+                         {'guest': {'guest', 'place', 'none'},
+                          'mixed': {'guest', 'place', 'none', 'shm'},
+                          'full': {'shm'}}.get(mode, {'shm', 'place'}))
+        guest.close()
+
+    def check_backends(self, mode):
+        for backend in BACKENDS:
+            with self.subTest(backend=backend):
+                self.check(backend, mode)
+
+    def test_default(self):
+        """
+        :avocado: tags=machine:q35
+        """
+        self.check_backends('')
+
+    def test_no_move(self):
+        """
+        :avocado: tags=machine:q35
+        """
+        self.check_backends('x-move=off')
+
+    def test_copied(self):
+        """
+        :avocado: tags=machine:q35
+        """
+        if 'x-swap' not in device_properties():
+            self.skipTest('this QEMU swaps nothing')
+        self.check_backends('x-move=off,x-swap=off')
+
+    def test_full(self):
+        """
+        :avocado: tags=machine:q35
+        """
+        if 'full' not in device_properties()['boot-mem']:
+            self.skipTest('this QEMU has no boot-mem=full')
+        self.check_backends('full')
+
+    def test_destinations(self):
+        """
+        :avocado: tags=machine:q35
+        """
+        if 'guest-mem' not in device_properties():
+            self.skipTest('this QEMU has no destinations in guest memory')
+        self.check_backends('guest')
+        with self.subTest('mixed'):
+            self.check('default', 'mixed')
+
+    def test_above_4g(self):
+        """RAM on both sides of the hole below 4 GiB.
+
+        :avocado: tags=machine:q35
+        """
+        self.check('default', '', memory=4 * GIB, times=1,
+                   actions='stride=4096 ' + CYCLE)
+        if 'full' in device_properties()['boot-mem']:
+            with self.subTest('full'):
+                self.check('default', 'full', memory=4 * GIB, times=1,
+                           actions='stride=4096 ' + CYCLE)
+
+    def test_every_word(self):
+        """
+        :avocado: tags=machine:pc
+        """
+        for backend in ('default', 'memfd-shared'):
+            with self.subTest(backend=backend):
+                self.check(backend, '', times=1, machine='pc',
+                           actions='stride=8 ' + CYCLE)
+
+    def test_causes(self):
+        """
+        :avocado: tags=machine:q35
+        """
+        for end, cause in (('triple', 'TRIPLE_FAULT'), ('reset', 'GUEST_RESET'),
+                           ('hang', 'OPERATOR')):
+            with self.subTest(cause=cause):
+                guest = self.bare(f'idle fill register {end} dump desc map '
+                                  'regs verify release reset').start()
+                if end == 'hang':
+                    guest.wait_bare('end')
+                    guest.qmp.cmd('fadump-trigger')
+                self.assert_cycles(guest, 1, cause=cause)
+                guest.close()
+
+    def test_host_release(self):
+        """The host takes the dump away: the guest hears of it, and the next
+        boot has all memory.
+
+        :avocado: tags=machine:q35
+        """
+        guest = self.bare('events idle fill register trigger '
+                          'dump desc verify event reset').start()
+        guest.wait_bare('image')
+        guest.qmp.cmd('fadump-release')
+        self.assertEqual(guest.wait_bare('event'),
+                         {'type': str(abi.EVENT_RELEASED),
+                          'state': str(abi.STATE_IDLE)})
+        self.assert_cycles(guest, 1)
+
+    def test_kvm(self):
+        """
+        :avocado: tags=machine:q35,accel:kvm
+        """
+        if not build.kvm_runs_bare():
+            self.skipTest('no KVM that runs a guest')
+        begin = time.monotonic()
+        for backend in ('default', 'memfd-shared'):
+            guest = self.bare('stride=4096 idle fill code register trigger '
+                              f'dump {CHECK} release halt', accel='kvm',
+                              backend=backend).start()
+            guest.wait_bare('halts')
+            self.assert_lines(self.boots(guest)[1], guest.memory)
+            guest.close()
+        # There is KVM that emulates each instruction: no more of that.
+        if time.monotonic() - begin > 10:
+            return
+        for backend in BACKENDS:
+            for mode in ('', 'x-move=off'):
+                with self.subTest(backend=backend, mode=mode):
+                    self.check(backend, mode, accel='kvm')
+
+
+class Caches(Bare):
+    """Who has cached what guest memory is, or where, must be told."""
+
+    DISK = 16 * MIB
+
+    def disk_image(self):
+        """With what tests/guest/bare/blk.c expects"""
+        path = self.path('disk.img')
+        with open(path, 'wb') as f:
+            f.write(b''.join((at ^ 0xd15cd15cd15c0000).to_bytes(8, 'little')
+                             for at in range(0, MIB, 8)))
+            f.truncate(self.DISK)
+        return path
+
+    def incoming(self, source, actions, backend, channel):
+        """A QEMU that takes the guest over."""
+        guest = self.bare(actions, backend=backend,
+                          args=['-incoming', channel])
+        self.assertEqual(guest.memory, source.memory)
+        return guest.start(paused=True)
+
+    def finish_migration(self, source, target):
+        source.wait_for('the migration', lambda: source.qmp.cmd(
+            'query-migrate').get('status') in ('completed', 'failed'))
+        self.assertEqual(source.qmp.cmd('query-migrate')['status'],
+                         'completed')
+        dump = source.qmp.cmd('query-fadump')
+        source.close()
+        target.wait_for('the incoming migration', lambda: target.qmp.cmd(
+            'query-status')['status'] == 'paused')
+        self.assertEqual(target.qmp.cmd('query-fadump'), dump)
+        target.qmp.cmd('cont')
+
+    def assert_taken_over(self, guest):
+        """It has the same dump and the same memory, and goes on with them."""
+        guest.wait_bare('finished')
+        first, last = self.boots(guest)
+        self.assert_lines(first, guest.memory)
+        self.assertEqual(first[-2], ('released', {'state': '0'}))
+        self.assertGreater(int(last[0][1]['ram']), guest.memory - 2 * MIB)
+        guest.close()
+
+    def test_migration_after(self):
+        """Of a guest with a dump, and with other content in boot memory.
+
+        :avocado: tags=machine:q35,migration
+        """
+        actions = ('idle fill code register trigger '
+                   'dump desc verify scribble code wait desc verify intact '
+                   'map regs held-code stale release reset')
+        for backend in FEW:
+            with self.subTest(backend=backend):
+                state = self.path(f'state-{backend}')
+                source = self.bare(actions, backend=backend).start()
+                source.wait_bare('waits')
+                self.assert_lines(self.boots(source)[1], source.memory)
+                source.qmp.cmd('migrate', uri=f'file:{state}')
+                source.qmp.cmd('stop')
+                source.wait_for('the migration', lambda g=source: g.qmp.cmd(
+                    'query-migrate').get('status') in ('completed', 'failed'))
+                target = self.incoming(source, actions, backend, f'file:{state}')
+                self.finish_migration(source, target)
+                os.unlink(state)
+                target.port.sendall(b'x')
+                self.assert_taken_over(target)
+
+    def test_migration_during(self):
+        """A crash while most of memory has been sent: all that the capture, the
+        next boot's firmware and the guest change after that must be sent again.
+
+        :avocado: tags=machine:q35,migration
+        """
+        actions = ('idle fill code register busy trigger '
+                   'dump desc verify scribble code wait desc verify intact '
+                   'map regs held-code stale release reset')
+        for backend in FEW:
+            with self.subTest(backend=backend):
+                source = self.bare(actions, backend=backend).start()
+                source.wait_bare('waits')
+                channel = f'unix:{source._socket("migration")}'
+                target = self.incoming(source, actions, backend, channel)
+                source.qmp.cmd('migrate-set-parameters',
+                               max_bandwidth=400 * MIB, downtime_limit=1)
+                source.qmp.cmd('migrate', uri=channel)
+
+                # The guest rewrites memory, so that it does not end by itself.
+                source.wait_for('all memory to be sent once', lambda g=source:
+                                g.qmp.cmd('query-migrate').get('ram', {})
+                                .get('dirty-sync-count', 0) > 2)
+                source.qmp.cmd('migrate-set-parameters', max_bandwidth=MIB)
+                source.port.sendall(b'x')
+                source.wait_bare('waits', 2)
+                self.assertEqual(source.qmp.cmd('query-migrate')['status'],
+                                 'active')
+                self.assert_lines(self.boots(source)[1], source.memory,
+                                  [abi.METHOD_COPIED])
+                source.qmp.cmd('migrate-set-parameters', max_bandwidth=10 * GIB,
+                               downtime_limit=2000)
+                self.finish_migration(source, target)
+                target.port.sendall(b'x')
+                self.assert_taken_over(target)
+
+    def check_in_flight(self, backend, disk, **options):
+        """Requests of a disk in flight are neither in the dump by half nor in
+        the next boot's memory."""
+        guest = self.bare('idle fill register io trigger dump desc regs '
+                          'held-io scribble intact verify held-io disk '
+                          'release reset', backend=backend, args=disk,
+                          **options).start()
+        self.assert_cycles(guest, 1)
+        held = [v for _, v in guest.bare_lines('io')]
+        self.assertEqual(held[0], held[1], 'the dump has changed')
+        self.assertEqual(guest.bare_lines('disk'), [('disk', {'wrong': '0'})])
+        guest.close()
+        return held[0]
+
+    def test_disk_in_flight(self):
+        """
+        :avocado: tags=machine:q35
+        """
+        image = self.disk_image()
+        for backend in FEW:
+            with self.subTest(backend=backend):
+                # sixteen requests, of which few have been served
+                self.check_in_flight(backend, [
+                    '-drive', f'file={image},format=raw,if=none,id=disk,'
+                    'throttling.iops-total=40',
+                    '-device', 'virtio-blk-pci,drive=disk'])
+
+
+if __name__ == '__main__':
+    main()
