@@ -462,7 +462,7 @@ static uint32_t fadump_bad_region(uint32_t i,
     return VIRTIO_FADUMP_S_BAD_REGION;
 }
 
-/* Whether the guest may have boot memory at @src put to @dst; NULL, or why not. */
+/* Why the guest may not have boot memory at @src put to @dst, or NULL. */
 static const char *fadump_check_dest(VirtIOFadump *s, const FadumpRange *src,
                                      uint64_t dst, const FadumpDest *others,
                                      uint32_t n)
@@ -986,7 +986,7 @@ static void fadump_machine_done(Notifier *notifier, void *data)
 
     /* RAM that cannot be captured now may be some day, by copying */
     if (runs) {
-        fadump_hold_plan(&s->hold, runs, fcc->firmware_end);
+        fadump_hold_plan(&s->hold, runs, s->boot, fcc->firmware_end);
     }
     if (reboot_action == REBOOT_ACTION_SHUTDOWN) {
         warn_report("fadump-dev: with -no-reboot, or -action reboot=shutdown, "

@@ -145,23 +145,41 @@ static void add_slot(FadumpHold *h, const FadumpRamRun *run,
     slot->ram_off = run->host - start + (range->base - run->range.base);
 }
 
-void fadump_hold_plan(FadumpHold *h, const GArray *runs, uint64_t first)
+/* The part of @run that lies in @r and at @first or above; false: none. */
+static bool intersect(const FadumpRamRun *run, const FadumpRange *r,
+                      uint64_t first, FadumpRange *part)
 {
+    uint64_t base = MAX(MAX(run->range.base, r->base), first);
+    uint64_t end = MIN(run->range.base + run->range.size, r->base + r->size);
+
+    part->base = base;
+    part->size = end - base;
+    return base < end;
+}
+
+void fadump_hold_plan(FadumpHold *h, const GArray *runs, const GArray *boot,
+                      uint64_t first)
+{
+    FadumpRange part;
     guint i, j;
 
     h->slots = g_new0(FadumpSlot, FADUMP_MAX_SLOTS);
-    for (i = 0; h->held_size && i < runs->len; i++) {
+    for (i = 0; i < runs->len; i++) {
         const FadumpRamRun *run = &g_array_index(runs, FadumpRamRun, i);
 
         for (j = 0; j < h->boot->len; j++) {
-            const FadumpRange *b = &g_array_index(h->boot, FadumpRange, j);
-            uint64_t base = MAX(MAX(run->range.base, b->base), first);
-            uint64_t end = MIN(run->range.base + run->range.size,
-                               b->base + b->size);
-            FadumpRange range = { base, end - base };
-
-            if (base < end && h->nr_slots < FADUMP_MAX_SLOTS) {
-                add_slot(h, run, &range);
+            if (h->nr_slots < FADUMP_MAX_SLOTS &&
+                intersect(run, &g_array_index(h->boot, FadumpRange, j), first,
+                          &part)) {
+                add_slot(h, run, &part);
+            }
+        }
+        /* mremap() looks at each page that KSM might have merged: slow */
+        for (j = 0; h->move && j < boot->len; j++) {
+            if (intersect(run, &g_array_index(boot, FadumpRange, j), first,
+                          &part)) {
+                qemu_madvise(run->host + (part.base - run->range.base),
+                             part.size, QEMU_MADV_UNMERGEABLE);
             }
         }
     }

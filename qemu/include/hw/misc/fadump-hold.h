@@ -84,10 +84,11 @@ bool fadump_hold_init(FadumpHold *h, Object *owner, uint64_t desc_size,
                       const GArray *boot, uint64_t first, Error **errp);
 
 /*
- * The machine is complete: @runs is its RAM, an array of FadumpRamRun. Boot
- * memory below @first is never swapped.
+ * The machine is complete: @runs is its RAM, an array of FadumpRamRun, @boot
+ * all boot memory. What of it lies below @first always stays where it is.
  */
-void fadump_hold_plan(FadumpHold *h, const GArray *runs, uint64_t first);
+void fadump_hold_plan(FadumpHold *h, const GArray *runs, const GArray *boot,
+                      uint64_t first);
 
 /* The descriptor's bytes. */
 uint8_t *fadump_hold_desc(const FadumpHold *h);
