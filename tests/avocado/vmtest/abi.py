@@ -163,6 +163,11 @@ class Descriptor:
         return sum(r['held'] for r in self.ranges
                    if r['where'] == _names['WHERE_SHM'])
 
+    def set_aside(self, method):
+        """Bytes of boot memory that were set aside that way."""
+        return sum(r['held'] for r in self.ranges
+                   if r['method'] == _names[method])
+
     def memory(self):
         return sum(r['len'] for r in self.ranges)
 
