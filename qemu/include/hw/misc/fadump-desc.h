@@ -12,7 +12,7 @@
 #include "standard-headers/linux/virtio_fadump.h"
 
 /* Most memory ranges that a descriptor holds. */
-#define FADUMP_MAX_RANGES 1024
+#define FADUMP_MAX_RANGES 2048
 
 /* What a descriptor says, in host byte order but for the two tables. */
 typedef struct FadumpDesc {
