@@ -124,7 +124,7 @@ static void do_end(char *how, char *how_end)
 	crash(how);
 }
 
-static void do_fill(u64 with)
+static void fill(u64 with)
 {
 	uint32_t i;
 
@@ -132,6 +132,11 @@ static void do_fill(u64 with)
 		mem_fill(usable.spans[i].addr, usable.spans[i].len, with,
 			 stride);
 	mem_fill(IO_ADDR, IO_LEN, with, stride);
+}
+
+static void do_fill(u64 with)
+{
+	fill(with);
 	say("filled bytes=%llu", map_size(&usable));
 }
 
@@ -154,8 +159,7 @@ static void do_busy(void)
 {
 	say("waits");
 	while (!serial_ready())
-		mem_fill(usable.spans[0].addr, usable.spans[0].len,
-			 crashed.seed, stride);
+		fill(crashed.seed);
 	serial_wait();
 }
 
