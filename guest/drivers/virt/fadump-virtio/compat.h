@@ -54,4 +54,11 @@ static inline int fadump_find_vqs(struct virtio_device *vdev,
 #define virtio_find_vqs fadump_find_vqs
 #endif
 
+/* alloc_contig_range() took the migrate type of the range. */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 16, 0)
+#define FADUMP_CONTIG_FLAGS	ACR_FLAGS_NONE
+#else
+#define FADUMP_CONTIG_FLAGS	MIGRATE_MOVABLE
+#endif
+
 #endif /* _FADUMP_VIRTIO_COMPAT_H */

@@ -308,7 +308,7 @@ static u64 fadump_take(u64 start, u64 len, u64 want, u64 least)
 		return 0;
 
 	ret = alloc_contig_range(PHYS_PFN(start), PHYS_PFN(start + len),
-				 MIGRATE_MOVABLE, GFP_KERNEL);
+				 FADUMP_CONTIG_FLAGS, GFP_KERNEL);
 	if (!ret) {
 		fadump_runs_add(&fadump_taken, start, len);
 		return len;
@@ -457,7 +457,7 @@ static void fadump_pieces_set(struct fadump_piece *pieces, u32 nr, bool used)
 /**
  * fadump_dest_prepare - find a place in guest memory for boot memory
  * @fd: the driver; its lock is held
- * @max: most pieces that it may be cut into
+ * @max: most pieces that it may be cut into, not 0
  *
  * The pieces can then be read with fadump_dest_piece(). Until
  * fadump_dest_idle() memory that they name stays online.
@@ -475,8 +475,8 @@ int fadump_dest_prepare(struct fadump *fd, u32 max)
 
 	lockdep_assert_held(&fd->lock);
 
-	if (!max) {
-		pr_err("the device takes too few regions\n");
+	if (fadump_dest_all(fd)) {
+		pr_err("not registered: boot memory is all memory, so there is none for it to go to; load with dest=host\n");
 		return -EINVAL;
 	}
 
