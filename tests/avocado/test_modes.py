@@ -13,7 +13,7 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from fadump_test import FADUMP, FadumpTest, MIB, VMCORE, abi, main
+from fadump_test import FADUMP, FadumpTest, GIB, MIB, VMCORE, abi, main
 
 SEED = 20261121
 # Of each kind of memory
@@ -115,14 +115,16 @@ class Host(Modes):
         """
         :avocado: tags=machine:q35,kernel:6.12
         """
-        self.check({abi.METHOD_COPIED}, kernel='6.12', fadump='x-move=off',
+        self.check({abi.METHOD_COPIED}, kernel='6.12',
+                   fadump='x-move=off,x-swap=off',
                    backend='memory-backend-ram')
 
     def test_copy_memfd_private(self):
         """
         :avocado: tags=machine:q35,kernel:6.1
         """
-        self.check({abi.METHOD_COPIED}, kernel='6.1', fadump='x-move=off',
+        self.check({abi.METHOD_COPIED}, kernel='6.1',
+                   fadump='x-move=off,x-swap=off',
                    backend='memory-backend-memfd,share=off')
 
     def test_copy_memfd(self):
@@ -184,7 +186,33 @@ class Destination(Modes):
         for a in pieces:
             self.assertFalse([b for b in pieces if a != b and
                               a[1] < b[1] + b[2] and b[1] < a[1] + a[2]])
+        # Neither in what is no memory, nor in the kernel.
+        iomem = [(int(a, 16), int(b, 16) + 1, what) for a, b, what in re.findall(
+            r'([0-9a-f]+)-([0-9a-f]+) : (System RAM|Kernel \w+)',
+            guest.cmd('cat /proc/iomem'))]
+        for _, dst, length in pieces:
+            kinds = [what.split()[0] for start, end, what in iomem
+                     if dst < end and start < dst + length]
+            self.assertEqual(set(kinds), {'System'}, (pieces, iomem))
         return pieces
+
+    def check_stays_online(self, guest, pieces):
+        """A block that is a destination does not go offline."""
+        block = int(guest.cmd('cat /sys/devices/system/memory/'
+                              'block_size_bytes'), 16)
+        state = ('/sys/devices/system/memory/memory'
+                 f'{(pieces[0][1] + block - 1) // block}/state')
+        self.assertNotEqual(guest.run(f'echo offline > {state}')[0], 0)
+        self.assertEqual(guest.cmd(f'cat {state}'), 'online')
+        self.assertRegex(guest.cmd('dmesg'),
+                         'stays online: a crash would put boot memory there')
+        # Unregistered it does, and then it is no destination.
+        guest.cmd(f'echo 0 > {FADUMP}/registered && echo offline > {state} && '
+                  f'echo 1 > {FADUMP}/registered')
+        self.check_registration(guest)
+        guest.cmd(f'echo 0 > {FADUMP}/registered && '
+                  f'echo online_movable > {state} && '
+                  f'echo 1 > {FADUMP}/registered')
 
     def check_guest(self, guest):
         pieces = self.check_registration(guest)
@@ -238,6 +266,40 @@ class Destination(Modes):
         :avocado: tags=machine:q35,kernel:6.12
         """
         self.check_movable('6.12')
+
+    def test_offline(self):
+        """
+        :avocado: tags=machine:q35,kernel:6.12
+        """
+        guest = self.start(kernel='6.12', memory='2G',
+                           cmdline='movablecore=700M fadump_virtio.dest=guest')
+        self.check_stays_online(guest, self.check_registration(guest))
+        # What was missing meanwhile was taken, and is kept.
+        self.check_registration(guest)
+        self.assert_quiet(guest)
+
+    def test_above_4g(self):
+        """Boot memory with a hole, and destinations beyond it.
+
+        :avocado: tags=machine:q35,kernel:6.12
+        """
+        guest = self.start(kernel='6.12', memory='7G',
+                           fadump='boot-mem=2560M',
+                           cmdline='movablecore=3G fadump_virtio.dest=guest')
+        pieces = self.pieces(guest)
+        hole = [p for p in pieces if p[1] == abi.DST_HOST]
+        self.assertEqual([(p[0], p[0] + p[2]) for p in hole],
+                         [(2 * GIB, 4 * GIB)], pieces)
+        self.assertEqual(guest.cmd(f'cat {FADUMP}/mem_reserved'), '0')
+        before = guest.mem_total()
+        guest.crash()
+        descriptor = self.assert_captured(guest)
+        self.assertEqual({r['where'] for r in descriptor.ranges
+                          if r['flags'] & abi.RANGE_F_BOOT_MEM},
+                         {abi.WHERE_GUEST})
+        self.release(guest)
+        self.assert_released(guest, before)
+        self.assert_quiet(guest)
 
     def test_taken(self):
         """
