@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What the parts make their guests with."""
+
+import contextlib
+import os
+import shutil
+import subprocess
+import time
+
+from vmtest import abi, build
+from vmtest.guest import Disk, Guest, GuestError, parse_size
+
+import host
+
+MIB = 1 << 20
+GIB = 1 << 30
+
+FADUMP = '/sys/kernel/fadump'
+VMCORE = '/proc/vmcore'
+PANIC = 'echo c > /proc/sysrq-trigger'
+# What /init boots in and makedumpfile runs in.
+CRASHKERNEL = 'crashkernel=256M'
+
+
+def size_name(size):
+    return (f'{size // GIB} GiB' if size % GIB == 0 else f'{size // MIB} MiB')
+
+
+class Lab:
+    """One run of the benchmark: its settings, a place for its files, guests
+    that are gone when they are not needed any more."""
+
+    def __init__(self, out, kernel, runs, full):
+        self.out = out
+        self.kernel = kernel
+        self.runs = runs
+        self.full = full
+        self.scratch = os.path.join(out, 'work')
+        self.tmpfs = f'/dev/shm/fadump-bench-{os.getpid()}'
+        shutil.rmtree(self.scratch, ignore_errors=True)
+        os.makedirs(self.scratch)
+
+    def close(self):
+        shutil.rmtree(self.scratch, ignore_errors=True)
+        shutil.rmtree(self.tmpfs, ignore_errors=True)
+
+    def path(self, name):
+        return os.path.join(self.scratch, name)
+
+    def tmpfs_path(self, name):
+        os.makedirs(self.tmpfs, exist_ok=True)
+        return os.path.join(self.tmpfs, name)
+
+    @contextlib.contextmanager
+    def guest(self, name, memory, *, backend='memory-backend-ram', spare=0,
+              args=(), tiny=None, disks=(), **options):
+        """A guest that its user starts. All of its memory is allocated before,
+        as it is for a guest that has run for a while, unless there is no
+        backend: memory that is not there is set aside in no time. spare: what
+        else the host must have free."""
+        memory = parse_size(memory)
+        if memory + spare > host.available():
+            raise GuestError(f'the host has less than '
+                             f'{size_name(memory + spare)} free')
+        if backend:
+            args = [*args, '-object',
+                    f'{backend},id=m,size={memory},prealloc=on,'
+                    f'prealloc-threads={os.cpu_count()}',
+                    '-machine', 'memory-backend=m']
+        # The logs of guests that failed are what there is to look at.
+        guest = Guest(os.path.join(self.out, 'logs', name), kernel=self.kernel,
+                      memory=str(memory), args=args, tiny=tiny, disks=disks,
+                      **options)
+        try:
+            yield guest
+        finally:
+            guest.close()
+            for disk in disks:
+                if os.path.exists(disk.path):
+                    os.unlink(disk.path)
+
+    def disk(self, size='2G'):
+        """An empty disk, with what kexec loads."""
+        disk = Disk(self.path('disk.img'), size)
+        disk.put(self.kernel.vmlinuz, 'vmlinuz')
+        disk.put(self.kernel.initramfs, 'initrd')
+        return disk
+
+    def has_full(self):
+        """Whether this QEMU knows boot-mem=full."""
+        said = subprocess.run(
+            [build.qemu_binary(), '-nodefaults', '-display', 'none',
+             '-machine', 'q35', '-m', '256M', '-S', '-monitor', 'stdio',
+             '-device', 'fadump-dev,boot-mem=full'], input='quit\n',
+            capture_output=True, text=True, timeout=60, check=False)
+        return said.returncode == 0
+
+
+NO_FULL = 'this QEMU does not have `boot-mem=full`'
+
+
+def capture(guest):
+    """Capture a guest of tinyboot; nanoseconds."""
+    guest.wait_tiny(1)
+    start = len(guest.qmp.poll())
+    guest.qmp.cmd('fadump-trigger')
+    event = guest.qmp.wait_event('FADUMP_CAPTURED',
+                                 120 * build.TIMEOUT_SCALE, start)
+    return event['data']['dump']['capture-time']
+
+
+def descriptor(guest, path):
+    """The dump's descriptor, at the start of the shared memory region, once
+    firmware has given that an address."""
+    bars = [r for bus in guest.qmp.cmd('query-pci') for d in bus['devices']
+            if d['id']['vendor'] == 0x1af4 and
+            d['id']['device'] == 0x1040 + abi.ID_FADUMP
+            for r in d['regions'] if r['type'] == 'memory']
+    if not bars:
+        raise GuestError('there is no fadump-dev')
+    bar = max(bars, key=lambda r: r['size'])
+    guest.qmp.cmd('pmemsave', val=bar['address'], size=min(bar['size'], MIB),
+                  filename=path)
+    with open(path, 'rb') as f:
+        data = f.read()
+    os.unlink(path)
+    return abi.Descriptor(data)
+
+
+def method(desc):
+    """How most of boot memory was set aside, by the descriptor's own word."""
+    sizes = {}
+    for r in desc.ranges:
+        if r['flags'] & abi.RANGE_F_BOOT_MEM:
+            sizes[r['method']] = sizes.get(r['method'], 0) + r['len']
+    if not sizes:
+        return 'none'
+    most = max(sizes, key=sizes.get)
+    return abi.constant_name('METHOD_', most).removeprefix('METHOD_').lower()
+
+
+def ram_blocks(guest):
+    """{name: (address in QEMU, size)}, without the devices' paths"""
+    blocks = {}
+    for line in guest.qmp.hmp('info ramblock').splitlines()[1:]:
+        # name, page size and its unit, offset, used, total, address
+        name, _, _, _, _, total, address, *_ = line.split()
+        blocks[name.split('/')[-1]] = int(address, 16), int(total, 16)
+    return blocks
+
+
+def fill(guest):
+    """Content for a guest that has not run yet, different in every page; below
+    16 MiB there are firmware and the guest itself."""
+    address, size = ram_blocks(guest)['m']
+    pages = bytearray(os.urandom(MIB))
+    with open(f'/proc/{guest.process.pid}/mem', 'r+b', buffering=0) as mem:
+        mem.seek(address + 16 * MIB)
+        for i in range(16, size // MIB):
+            for page in range(0, MIB, 4096):
+                pages[page:page + 8] = (i * MIB + page).to_bytes(8, 'little')
+            mem.write(pages)
+
+
+def timed(action, *args, **kwargs):
+    """Seconds that it takes."""
+    begin = time.monotonic()
+    action(*args, **kwargs)
+    return time.monotonic() - begin
+
+
+def load_kdump(guest):
+    """The same kernel, initramfs and console as the crash kernel."""
+    guest.cmd('mount -o ro /dev/vda /mnt && kexec -p /mnt/vmlinuz '
+              '--initrd=/mnt/initrd --append="console=ttyS0 panic=3 irqpoll '
+              'nr_cpus=1 reset_devices" && umount /mnt', timeout=300)
+    if guest.cmd('cat /sys/kernel/kexec_crash_loaded') != '1':
+        raise GuestError('no crash kernel is loaded')
+
+
+def makedumpfile(guest, options, target):
+    """Save /proc/vmcore; what it said but for its progress."""
+    said = "tr '\\r' '\\n' < /tmp/said | grep -v %"
+    return guest.cmd(f'rm -f {target}; '
+                     f'makedumpfile {options} {VMCORE} {target} '
+                     '>/tmp/said 2>&1; s=$?; ' + said + '; exit $s',
+                     timeout=600 * build.TIMEOUT_SCALE)
+
+
+def save_dump(guest):
+    """Save /proc/vmcore on the guest's disk; the size of the file."""
+    guest.cmd('mount /dev/vda /mnt')
+    makedumpfile(guest, '-l -d 31', '/mnt/dump')
+    guest.cmd('sync')
+    size = int(guest.cmd('stat -c %s /mnt/dump'))
+    guest.cmd('umount /mnt')
+    return size
+
+
+def dump_guest_memory(guest, path):
+    """The host writes all of guest memory as an ELF core; its size. Not in the
+    background: the event that tells of such a dump's end comes before QEMU has
+    done with it."""
+    usual = guest.qmp.timeout
+    guest.qmp.timeout = 1800 * build.TIMEOUT_SCALE
+    try:
+        guest.qmp.cmd('dump-guest-memory', paging=False,
+                      protocol='file:' + path)
+    finally:
+        guest.qmp.timeout = usual
+    return os.path.getsize(path)
