@@ -3,7 +3,7 @@
 # The front door. The work is in scripts/.
 
 SHELL := /bin/bash
-export KVER QEMU_SRC TEST JOBS FADUMP_T0
+export KVER QEMU_SRC TEST JOBS BENCH RUNS FULL FADUMP_T0
 
 .DEFAULT_GOAL := help
 
@@ -18,7 +18,7 @@ help:
 	@echo '  make check        build everything, run the unit and guest tests'
 	@echo '  make check-unit   the unit tests only'
 	@echo '  make check-soak   the long tests (hours)'
-	@echo '  make bench        measure (nothing is measured yet)'
+	@echo '  make bench        measure against peers, write docs/performance.md (20 min)'
 	@echo '  make build        build everything, run nothing'
 	@echo '  make clean        delete build/ (the cache stays)'
 	@echo '  make distclean    delete the cache, too: the next build fetches all anew'
@@ -27,6 +27,10 @@ help:
 	@echo '  KVER=6.12         guest kernel: a series, or a release such as 6.1.0-47-amd64'
 	@echo '  QEMU_SRC=/path    a QEMU source tree of yours instead of Debian 13'\''s'
 	@echo '  TEST=test_panic   with check: only that file, or test_panic.Class.test_case'
+	@echo '  BENCH=capture     with bench: only these parts of: capture, production, memory,'
+	@echo '                    vmcore, save, threads; the others keep their last results'
+	@echo '  RUNS=5            with bench: runs of each (default: 3)'
+	@echo '  FULL=1            with bench: all sizes, up to 16 GiB of guest memory'
 	@echo '  JOBS=N            parallel jobs of a compile (default: all processors)'
 	@echo '  FADUMP_CACHE=DIR  where what is fetched and built is kept for all checkouts'
 	@echo '                    (default: ~/.cache/fadump-dev)'
@@ -59,6 +63,7 @@ check-unit:
 
 .PHONY: bench
 bench:
+	@scripts/build.sh demo
 	@scripts/bench.sh
 
 .PHONY: kernels

@@ -3,6 +3,9 @@
 #
 # Install the Debian packages that the build and the tests need, from the
 # system's own apt sources. Does nothing where all are there.
+#
+#   scripts/bootstrap.sh          for build and tests
+#   scripts/bootstrap.sh bench    what the benchmark needs besides
 
 # shellcheck source=scripts/common.sh
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
@@ -24,6 +27,9 @@ packages=(
     # the tests' disks, and one that boots
     e2fsprogs grub-common grub-pc-bin mtools xorriso
 )
+
+# The benchmark's pictures
+bench_packages=(python3-matplotlib)
 
 missing() {
     # names that dpkg does not know at all come on stderr
@@ -49,6 +55,7 @@ install_packages() {
 
 main() {
     local want
+    [ "${1:-}" != bench ] || packages+=("${bench_packages[@]}")
     if ! command -v apt-get >/dev/null || ! command -v dpkg-query >/dev/null; then
         die "this is no Debian system" \
             "use Debian 12 (a container or a virtual machine will do)"
@@ -75,4 +82,4 @@ main() {
         die "still not installed: ${want[*]}" "see $cache/log/bootstrap.log"
 }
 
-main
+main "$@"
