@@ -28,8 +28,8 @@ configure_opts=(
     --enable-trace-backends=log --enable-debug-info --enable-werror
 )
 
-targets=(qemu-system-x86_64 qemu-img tests/unit/test-fadump
-         tests/qtest/fadump-test)
+targets=(qemu-system-x86_64 qemu-img storage-daemon/qemu-storage-daemon
+         tests/unit/test-fadump tests/qtest/fadump-test)
 
 # How many results of other inputs stay in the cache
 keep_results=12

@@ -13,6 +13,7 @@ Environment:
 import functools
 import os
 import re
+import shutil
 import subprocess
 import tempfile
 import time
@@ -36,6 +37,13 @@ def qemu_binary():
     if not os.access(path, os.X_OK):
         raise NotBuilt(f'{path} is not there: run "make" at the top first')
     return path
+
+
+def storage_daemon():
+    """The one of our QEMU, or the user's own; None if there is none."""
+    path = os.path.join(BUILD, 'qemu', 'storage-daemon', 'qemu-storage-daemon')
+    return path if os.access(path, os.X_OK) else shutil.which(
+        'qemu-storage-daemon')
 
 
 def _version_key(release):
