@@ -22,6 +22,7 @@
 #include "hw/boards.h"
 #include "hw/core/cpu.h"
 #include "hw/misc/fadump-hold.h"
+#include "hw/virtio/virtio.h"
 #include "migration/misc.h"
 #include "migration/vmstate.h"
 #include "standard-headers/linux/virtio_fadump.h"
@@ -310,6 +311,26 @@ static void init_swap(FadumpHold *h, FadumpSlot *slot)
     slot->can_swap = true;
 }
 
+static int stop_vhost(Object *obj, void *opaque)
+{
+    VirtIODevice *vdev = (VirtIODevice *)
+        object_dynamic_cast(obj, TYPE_VIRTIO_DEVICE);
+
+    if (vdev && vdev->vhost_started) {
+        virtio_set_status(vdev, vdev->status & ~VIRTIO_CONFIG_S_DRIVER_OK);
+    }
+    return 0;
+}
+
+/*
+ * A vhost backend holds on to the memory that its rings are in. The reset that
+ * goes on after this stops it anyway.
+ */
+static void stop_all_vhost(void)
+{
+    object_child_foreach_recursive(object_get_root(), stop_vhost, NULL);
+}
+
 /* Exchange a slot's two memories, whichever is where. */
 static void swap_slot(FadumpHold *h, FadumpSlot *slot)
 {
@@ -435,6 +456,7 @@ static uint32_t set_aside(FadumpHold *h, FadumpHeld *held, bool may_relocate,
                                     &why_not_moved)) {
         held->method = VIRTIO_FADUMP_METHOD_MOVED;
     } else if (!why && h->swap && held->slot) {
+        stop_all_vhost();
         swap_slot(h, held->slot);
         held->method = VIRTIO_FADUMP_METHOD_SWAPPED;
     } else if (copy(&held->dst, &held->src, held->size, errp)) {
