@@ -111,6 +111,7 @@ common_tree() {
     printf 'root:x:0:\n' >"$dir/etc/group"
     install "$top/tests/guest/init" "$dir/init"
     install "$top/tests/guest/port" "$dir/bin/port"
+    install "$top/guest/tools/fadump-save" "$dir/sbin/fadump-save"
     for c in "$build"/guest/bin/*; do
         [ -f "$c" ] || continue
         install -s "$c" "$dir/bin/"
