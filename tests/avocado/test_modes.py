@@ -96,6 +96,11 @@ class Modes(FadumpTest):
         self.assert_quiet(guest)
         return descriptor
 
+    def resident(self, guest):
+        """Bytes of the host's memory that QEMU has."""
+        with open(f'/proc/{guest.process.pid}/status', encoding='ascii') as f:
+            return int(re.search(r'VmRSS:\s+(\d+) kB', f.read()).group(1)) << 10
+
     def check(self, methods, where=abi.WHERE_SHM, **options):
         guest = self.start(**options)
         self.assertEqual(guest.cmd(f'cat {FADUMP}/mem_reserved'), '0')
@@ -371,6 +376,11 @@ class Full(Modes):
         self.assertNotIn('Memory above', guest.cmd(
             'cat /sys/kernel/debug/fadump/fadump_region'))
         self.assert_content(guest, descriptor, pages)
+        # The host need not keep two guests' worth until the end.
+        before_discard = self.resident(guest)
+        for r in descriptor.ranges:
+            guest.cmd(f'echo {r["addr"]} {r["len"]} > {FADUMP}/discard')
+        self.assertLess(self.resident(guest), before_discard - 64 * MIB)
         self.release(guest)
         self.assert_released(guest, before)
         self.assert_quiet(guest)
@@ -402,6 +412,7 @@ class Discard(Modes):
         """
         guest = self.start(kernel='6.12')
         self.assertFalse(guest.exists(f'{FADUMP}/discard'))
+        self.fill(guest)
         guest.crash()
         self.assert_captured(guest)
         if not guest.exists(f'{FADUMP}/discard'):
@@ -412,7 +423,7 @@ class Discard(Modes):
                     if p.paddr < self.boot_mem), key=lambda p: p.filesz)
         # The kernel's text, say: not zero to begin with
         start = (load.paddr + 32 * MIB) & -(2 * MIB)
-        length = 2 * MIB
+        length = 256 << 10
         offset = load.offset + start - load.paddr
 
         def read(at, size):
@@ -429,10 +440,23 @@ class Discard(Modes):
         guest.cmd(f'echo {start:#x} {length} > {FADUMP}/discard')
         self.assertFalse(any(read(offset, length)), 'content is still there')
         self.assertEqual([read(*e) for e in edges], around)
-        # Twice does no harm; nor does all of it.
+        # The host saves all of it or nothing: no pipe that nobody reads ends.
+        reader, writer = os.pipe()
+        self.addCleanup(os.close, reader)
+        guest.qmp.getfd('pipe', writer)
+        os.close(writer)
+        start_event = len(guest.qmp.poll())
+        guest.qmp.cmd('fadump-save', protocol='fd:pipe')
+        self.assert_refused(guest, '0x100000 0x1000', 'Device or resource busy')
+        guest.qmp.cmd('fadump-save-cancel')
+        guest.qmp.wait_event('FADUMP_SAVE_COMPLETED', start=start_event)
+
+        # Twice does no harm; nor does all of it, and the host has it back.
+        before = self.resident(guest)
         guest.cmd(f'echo {start:#x} {length:#x} > {FADUMP}/discard')
         guest.cmd(f'echo {load.paddr:#x} {load.filesz:#x} > {FADUMP}/discard')
         self.assertFalse(any(any(read(*e)) for e in edges))
+        self.assertLess(self.resident(guest), before - 64 * MIB)
         self.release(guest)
         self.assertFalse(guest.exists(f'{FADUMP}/discard'))
         self.assert_quiet(guest)
