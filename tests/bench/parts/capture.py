@@ -87,8 +87,9 @@ def measure(lab, record):
     record.table('memory', 'RAM, with 512 MiB of boot memory and 2 vCPUs',
                  'ms', 'RAM', [DEFAULT], plot='lines', xlabel='RAM (GiB)',
                  ylabel='pause (ms)')
-    record.table('vcpus', 'vCPUs, with 1 GiB of RAM and 512 MiB of boot memory',
-                 'ms', 'vCPUs', [DEFAULT], plot='lines', xlabel='vCPUs',
+    record.table('vcpus',
+                 'vCPUs, with 1 GiB of RAM and 512 MiB of boot memory', 'ms',
+                 'vCPUs', [DEFAULT], plot='lines', xlabel='vCPUs',
                  ylabel='pause (ms)')
     if lab.has_full():
         boots.append(full)
