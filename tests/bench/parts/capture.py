@@ -13,11 +13,11 @@ import host
 
 TITLE = 'The pause of a capture'
 ABOUT = '''
-From the stop of the vCPUs at the crash to the reset that boots the guest again,
-as QEMU itself measures it (`capture-time` of `query-fadump`). All guest memory is
-touched before; the guest is without an operating system, and the operator
-triggers the capture. The column *way* says how most of boot memory was set aside
-by the dump's own descriptor.
+What a capture adds to the reset after a crash, with all vCPUs stopped, as QEMU
+itself measures it (`capture-time` of `query-fadump`). All guest memory is allocated
+before; the guest is without an operating system, and the operator triggers the
+capture. The column *way* says how most of boot memory was set aside, by the dump's
+own descriptor.
 
 The rows that begin with *host program* set as much memory aside without a guest,
 in the same run (`tests/bench/copy.c`): by moving page tables, by a copy with all
