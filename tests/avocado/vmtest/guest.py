@@ -140,10 +140,10 @@ class Guest:
             '-display', 'none', '-S',
             '-machine', machine, '-accel', accel,
             '-smp', str(vcpus), '-m', f'{self.memory >> 20}M',
-            '-qmp', f'unix:{self._socket("qmp")},server=on,wait=off',
+            '-qmp', f'unix:{self.socket("qmp")},server=on,wait=off',
             '-chardev', f'file,id=console,path={self.console_log}',
             '-serial', 'chardev:console',
-            '-chardev', f'socket,id=port,path={self._socket("port")},'
+            '-chardev', f'socket,id=port,path={self.socket("port")},'
                         'server=on,wait=off',
             '-serial', 'chardev:port',
             '-chardev', f'file,id=firmware,path={self.firmware_log}',
@@ -175,10 +175,11 @@ class Guest:
                           '-device', f'virtio-blk-pci,drive=disk{i}']
         if gdb:
             self.args += ['-gdb',
-                          f'unix:{self._socket("gdb")},server=on,wait=off']
+                          f'unix:{self.socket("gdb")},server=on,wait=off']
         self.args += args
 
-    def _socket(self, name):
+    def socket(self, name):
+        """A path for a socket, gone when the guest is."""
         return os.path.join(self._sockets, name)
 
     # ---- life ----
@@ -195,7 +196,7 @@ class Guest:
         deadline = time.monotonic() + 30 * build.TIMEOUT_SCALE
         while True:
             try:
-                self.qmp = Qmp(self._socket('qmp'),
+                self.qmp = Qmp(self.socket('qmp'),
                                60 * build.TIMEOUT_SCALE)
                 break
             except (FileNotFoundError, ConnectionError, EOFError) as exc:
@@ -208,7 +209,7 @@ class Guest:
                     raise
                 time.sleep(0.05)
         self.port = socket.socket(socket.AF_UNIX)
-        self.port.connect(self._socket('port'))
+        self.port.connect(self.socket('port'))
         self._started = time.monotonic()
         if not paused:
             self.qmp.cmd('cont')
@@ -220,7 +221,7 @@ class Guest:
         return self
 
     def gdb(self):
-        self._gdb = Gdb(self._socket('gdb'), 60 * build.TIMEOUT_SCALE)
+        self._gdb = Gdb(self.socket('gdb'), 60 * build.TIMEOUT_SCALE)
         return self._gdb
 
     def close(self):

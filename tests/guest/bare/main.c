@@ -13,6 +13,7 @@
  * "dump" for boots with one:
  *
  *	fill		fill all usable memory
+ *	touch		the same, one word a page whatever stride says
  *	code		put code at CODE_ADDR and run it often
  *	io		disk requests in flight, that read into boot memory
  *	register unregister
@@ -197,6 +198,7 @@ static void do_action(const char *word)
 	} while (0)
 
 	ACTION("fill", do_fill(crashed.seed));
+	ACTION("touch", stride = PAGE_SIZE; do_fill(crashed.seed));
 	ACTION("code", do_code());
 	ACTION("io", mem_fill(IO_ADDR, IO_LEN, crashed.seed, 8); blk_submit());
 	ACTION("register", do_register());
