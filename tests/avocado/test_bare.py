@@ -33,6 +33,11 @@ BACKENDS = {
     'memfd-private': 'memory-backend-memfd,share=off',
     'file-shared': 'memory-backend-file,share=on,mem-path={path}',
 }
+HUGE = {
+    'huge-shared': 'memory-backend-memfd,hugetlb=on,share=on',
+    'huge-private': 'memory-backend-memfd,hugetlb=on,share=off',
+    'huge-prealloc': 'memory-backend-memfd,hugetlb=on,share=on,prealloc=on',
+}
 MOVABLE = ('default', 'ram')
 # One that is moved and one that is not; all of them where there is time.
 FEW = BACKENDS if FULL_MATRIX else ('default', 'memfd-shared')
@@ -61,9 +66,9 @@ class Bare(FadumpTest):
              backend='default', **options):
         args = list(options.pop('args', ()))
         machine = options.pop('machine', 'q35')
-        if BACKENDS[backend]:
-            kind = BACKENDS[backend].format(
-                path=self.shm_path(f'memory{self._guests}'))
+        kind = (BACKENDS | HUGE)[backend]
+        if kind:
+            kind = kind.format(path=self.shm_path(f'memory{self._guests}'))
             args += ['-object', f'{kind},id=memory,size={memory}']
             machine += ',memory-backend=memory'
         return self.new_guest(bare=actions, memory=str(memory), fadump=fadump,
@@ -140,6 +145,11 @@ class Bare(FadumpTest):
 class Content(Bare):
     """Three crashes in a row: each with other content, so that no page may be
     left from the one before, and so that what is swapped is swapped back."""
+
+    @staticmethod
+    def meminfo(name):
+        with open('/proc/meminfo', encoding='ascii') as f:
+            return int(re.search(rf'^{name}: +(\d+)', f.read(), re.M)[1])
 
     def start_cycles(self, backend, mode='', **options):
         """Start it; what is returned checks it when it has come to its end."""
@@ -243,6 +253,19 @@ class Content(Bare):
             with self.subTest(backend=backend):
                 self.check(backend, '', times=1, machine='pc',
                            actions='stride=8 ' + CYCLE)
+
+    def test_huge_pages(self):
+        """
+        :avocado: tags=machine:q35
+        """
+        pool = self.meminfo('HugePages_Free') * self.meminfo('Hugepagesize')
+        if pool < 256 << 10:
+            self.skipTest('the host has no 256 MiB of huge pages: set '
+                          '/proc/sys/vm/nr_hugepages')
+        for backend in HUGE:
+            for mode in ('', 'x-swap=off', 'full'):
+                with self.subTest(backend=backend, mode=mode):
+                    self.check(backend, mode)
 
     def test_causes(self):
         """
