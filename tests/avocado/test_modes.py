@@ -251,6 +251,9 @@ class Destination(Modes):
         self.assertGreater(free, total - 256 * MIB)
         self.fill_low = False
         self.check_guest(guest)
+        # What was movable is so again, and nothing has to be taken.
+        self.assertGreaterEqual(self.movable(guest), self.boot_mem)
+        self.assertEqual(guest.cmd(f'cat {FADUMP}/mem_reserved'), '0')
 
     def check_taken(self, kernel, **options):
         guest = self.start(kernel=kernel, memory='1536M',

@@ -753,9 +753,7 @@ static void fadump_teardown(struct fadump *fd)
 	/* The device keeps the dump, and the next probe finds it again. */
 	fadump_forget_dump(fd);
 	fd->dump = FADUMP_DUMP_NONE;
-	kvfree(fd->spans);
-	fd->spans = NULL;
-	fd->nr_spans = 0;
+	fadump_unplan(fd);
 
 	if (fd->ctrl_vq)
 		fadump_del_vqs(fd);

@@ -94,6 +94,9 @@ struct fadump {
 	/* what release_mem adds, and how far it came */
 	struct fadump_span *spans;
 	u32 nr_spans;
+	/* of that: to what boot memory went */
+	struct fadump_span *dests;
+	u32 nr_dests;
 };
 
 extern struct fadump fadump;
@@ -142,10 +145,12 @@ void fadump_vmcore_destroy(struct fadump *fd);
 /* release.c */
 int fadump_release(struct fadump *fd);
 int fadump_released_by_host(struct fadump *fd);
+void fadump_unplan(struct fadump *fd);
 
 /* sysfs.c */
 int fadump_sysfs_init(struct fadump *fd);
 void fadump_sysfs_exit(void);
 void fadump_sysfs_released(void);
+bool fadump_cmdline_has(const char *param);
 
 #endif /* _FADUMP_VIRTIO_H */

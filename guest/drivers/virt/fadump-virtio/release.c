@@ -31,35 +31,55 @@ static bool fadump_block_online(u64 addr)
 	return pfn_to_online_page(PHYS_PFN(addr));
 }
 
+static bool fadump_block_movable(u64 addr)
+{
+	struct page *page = pfn_to_online_page(PHYS_PFN(addr));
+
+	return page && page_zonenum(page) == ZONE_MOVABLE;
+}
+
 /*
  * Online a block as root would: device_online() and what is below it are not
- * exported. Kernels that online added memory by themselves (a boot parameter,
- * or how they were configured) leave nothing to do.
+ * exported.
  */
-static int fadump_online_block(u64 addr, u64 block_size)
+static int fadump_block_set(u64 addr, u64 block_size, const char *state)
 {
 	char path[64];
 	struct file *file;
 	loff_t pos = 0;
 	ssize_t n;
 
-	if (fadump_block_online(addr))
-		return 0;
-
 	snprintf(path, sizeof(path), "/sys/devices/system/memory/memory%llu/state",
 		 div64_u64(addr, block_size));
 	file = filp_open(path, O_WRONLY, 0);
-	if (IS_ERR(file)) {
-		n = PTR_ERR(file);
-	} else {
-		n = kernel_write(file, "online", 6, &pos);
-		filp_close(file, NULL);
+	if (IS_ERR(file))
+		return PTR_ERR(file);
+	n = kernel_write(file, state, strlen(state), &pos);
+	filp_close(file, NULL);
+	return n < 0 ? n : 0;
+}
+
+/*
+ * Kernels that online added memory by themselves (a boot parameter, or how they
+ * were configured) leave nothing to do, but for its zone.
+ */
+static int fadump_online_block(u64 addr, u64 block_size, bool movable)
+{
+	int ret = 0;
+
+	if (movable && !fadump_block_movable(addr)) {
+		/* Nobody has used it yet. If somebody has: it is no loss. */
+		if (fadump_block_online(addr))
+			fadump_block_set(addr, block_size, "offline");
+		fadump_block_set(addr, block_size, "online_movable");
 	}
+	if (!fadump_block_online(addr))
+		ret = fadump_block_set(addr, block_size, "online");
 	/* A rule of udev's may have been faster: then ours fails. */
 	if (fadump_block_online(addr))
 		return 0;
-	pr_err("cannot online memory through %s (%zd)\n", path, n);
-	return n < 0 ? n : -EIO;
+	pr_err("cannot online memory at 0x%llx (%d)\n", addr, ret);
+	return ret ?: -EIO;
 }
 
 /*
@@ -97,7 +117,7 @@ static int fadump_node_of(u64 addr)
  * own, and a small boot memory would run out of it. The memory is added as
  * System RAM, not as a driver's: it always was the machine's.
  */
-static int fadump_add_block(u64 addr, u64 size)
+static int fadump_add_block(u64 addr, u64 size, bool movable)
 {
 	int ret;
 
@@ -111,13 +131,39 @@ static int fadump_add_block(u64 addr, u64 size)
 		}
 		if (!ret)
 			fadump_charge_memmap(addr, size);
-		return fadump_online_block(addr, size);
+		return fadump_online_block(addr, size, movable);
 	}
 	return 0;
 }
 
+/* Boot memory went to some of it. */
+static bool fadump_was_dest(struct fadump *fd, u64 addr, u64 size)
+{
+	u32 i;
+
+	for (i = 0; i < fd->nr_dests; i++)
+		if (fd->dests[i].start < addr + size &&
+		    addr < fd->dests[i].end)
+			return true;
+	return false;
+}
+
+/*
+ * Added memory is ordinary memory. Where the command line asks for ZONE_MOVABLE,
+ * destinations were in it, and are again: or as much would have to be taken from
+ * the allocator for the next crash.
+ */
+static bool fadump_movable_wanted(struct fadump *fd)
+{
+	return fd->dest_guest && fd->nr_dests &&
+	       (fadump_cmdline_has("movablecore=") ||
+		fadump_cmdline_has("kernelcore=") ||
+		fadump_cmdline_has("movable_node"));
+}
+
 static int fadump_add_spans(struct fadump *fd)
 {
+	bool movable = fadump_movable_wanted(fd);
 	u64 block = memory_block_size_bytes();
 	u64 added = 0, lost = 0;
 	int ret = 0;
@@ -134,7 +180,8 @@ static int fadump_add_spans(struct fadump *fd)
 		u64 addr;
 
 		for (addr = s->add_start; addr < s->add_end; addr += block) {
-			int err = fadump_add_block(addr, block);
+			bool zone = movable && fadump_was_dest(fd, addr, block);
+			int err = fadump_add_block(addr, block, zone);
 
 			/* The others may succeed: this one is tried again. */
 			if (err)
@@ -154,27 +201,43 @@ static int fadump_add_spans(struct fadump *fd)
 	return ret;
 }
 
+/* Forgets what there would be to add. */
+void fadump_unplan(struct fadump *fd)
+{
+	kvfree(fd->spans);
+	kvfree(fd->dests);
+	fd->spans = NULL;
+	fd->dests = NULL;
+	fd->nr_spans = 0;
+	fd->nr_dests = 0;
+}
+
 static int fadump_plan(struct fadump *fd)
 {
-	struct fadump_span *spans;
+	u32 max = fd->desc.nr_ranges;
+	u32 i;
 
 	/* No more spans than ranges; nothing to add if they are not trusted. */
 	if (fd->dump != FADUMP_DUMP_ACTIVE)
 		return 0;
-	spans = kvcalloc(fd->desc.nr_ranges, sizeof(*spans), GFP_KERNEL);
-	if (!spans)
+	fd->spans = kvcalloc(max, sizeof(*fd->spans), GFP_KERNEL);
+	fd->dests = kvcalloc(max, sizeof(*fd->dests), GFP_KERNEL);
+	if (!fd->spans || !fd->dests) {
+		fadump_unplan(fd);
 		return -ENOMEM;
+	}
 	fd->nr_spans = fadump_plan_spans(&fd->desc, memory_block_size_bytes(),
-					 spans);
-	fd->spans = spans;
-	return 0;
-}
+					 fd->spans);
+	for (i = 0; i < max; i++) {
+		struct fadump_range r;
 
-static void fadump_unplan(struct fadump *fd)
-{
-	kvfree(fd->spans);
-	fd->spans = NULL;
-	fd->nr_spans = 0;
+		fadump_desc_range(&fd->desc, i, &r);
+		if (r.flags & VIRTIO_FADUMP_RANGE_F_DESTINATION)
+			fd->dests[fd->nr_dests++] = (struct fadump_span) {
+				.start = r.addr, .end = r.addr + r.len,
+			};
+	}
+	return 0;
 }
 
 /*

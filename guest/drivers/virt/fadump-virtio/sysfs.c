@@ -111,28 +111,61 @@ static ssize_t bootargs_append_show(struct kobject *kobj,
 	return n;
 }
 
-/* The kernel's own copy of its command line is not exported. */
-static size_t fadump_cmdline_len(void)
+/*
+ * The kernel's own copy of its command line is not exported. The caller frees
+ * this one.
+ */
+static char *fadump_read_cmdline(void)
 {
 	struct file *file;
 	loff_t pos = 0;
 	ssize_t n;
 	char *buf;
 
-	buf = kmalloc(COMMAND_LINE_SIZE, GFP_KERNEL);
+	buf = kzalloc(COMMAND_LINE_SIZE + 1, GFP_KERNEL);
 	if (!buf)
-		return 0;
+		return NULL;
 	file = filp_open("/proc/cmdline", O_RDONLY, 0);
 	if (IS_ERR(file)) {
 		kfree(buf);
-		return 0;
+		return NULL;
 	}
 	n = kernel_read(file, buf, COMMAND_LINE_SIZE, &pos);
 	filp_close(file, NULL);
 	if (n > 0 && buf[n - 1] == '\n')
-		n--;
-	kfree(buf);
-	return n > 0 ? n : 0;
+		buf[n - 1] = '\0';
+	return buf;
+}
+
+static size_t fadump_cmdline_len(void)
+{
+	char *line = fadump_read_cmdline();
+	size_t len = line ? strlen(line) : 0;
+
+	kfree(line);
+	return len;
+}
+
+/**
+ * fadump_cmdline_has - was the kernel given that parameter?
+ * @param: how its word begins
+ *
+ * Return: true if some word of the command line begins like this.
+ */
+bool fadump_cmdline_has(const char *param)
+{
+	char *line = fadump_read_cmdline();
+	bool found = false;
+	char *at;
+
+	for (at = line; at && !found; at++) {
+		at = strstr(at, param);
+		if (!at)
+			break;
+		found = at == line || at[-1] == ' ';
+	}
+	kfree(line);
+	return found;
 }
 
 static ssize_t bootargs_append_store(struct kobject *kobj,
