@@ -456,6 +456,10 @@ class Caches(Bare):
         self.assertEqual({v['wrong'] for _, v in guest.bare_lines('disk')},
                          {'0'})
         guest.close()
+        with open(guest.qemu_log, encoding='utf-8') as log:
+            said = [line for line in log if line.startswith('qemu-system') and
+                    'terminating on signal' not in line]
+        self.assertEqual(said, [])
 
     def test_disk_in_flight(self):
         """
