@@ -1062,6 +1062,7 @@ static void virtio_fadump_finalize(Object *obj)
 {
     VirtIOFadump *s = VIRTIO_FADUMP(obj);
 
+    fadump_hold_destroy(&s->hold);
     g_clear_pointer(&s->ram_map, g_array_unref);
     g_clear_pointer(&s->boot, g_array_unref);
 }

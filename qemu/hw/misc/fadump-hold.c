@@ -134,6 +134,12 @@ static uint64_t window_offset(const FadumpHold *h, uint64_t addr)
     return UINT64_MAX;
 }
 
+void fadump_hold_destroy(FadumpHold *h)
+{
+    g_clear_pointer(&h->boot, g_array_unref);
+    g_clear_pointer(&h->slots, g_free);
+}
+
 static void add_slot(FadumpHold *h, const FadumpRamRun *run,
                      const FadumpRange *range)
 {

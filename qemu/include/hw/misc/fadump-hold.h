@@ -83,6 +83,9 @@ typedef struct FadumpHeld {
 bool fadump_hold_init(FadumpHold *h, Object *owner, uint64_t desc_size,
                       const GArray *boot, uint64_t first, Error **errp);
 
+/* When @owner is finalized; its memory regions have gone by then. */
+void fadump_hold_destroy(FadumpHold *h);
+
 /*
  * The machine is complete: @runs is its RAM, an array of FadumpRamRun, @boot
  * all boot memory. What of it lies below @first always stays where it is.
