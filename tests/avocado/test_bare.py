@@ -187,12 +187,12 @@ class Content(Bare):
     def check(self, backend, mode='', **options):
         self.start_cycles(backend, mode, **options)()
 
-    def check_backends(self, mode, **options):
+    def check_backends(self, mode, backends=BACKENDS, **options):
         # They run at the same time: there is more than one processor.
         running = {backend: self.start_cycles(backend, mode, **options)
-                   for backend in BACKENDS}
+                   for backend in backends}
         for backend, finish in running.items():
-            with self.subTest(backend=backend):
+            with self.subTest(backend=backend, mode=mode):
                 finish()
 
     def test_default(self):
@@ -240,10 +240,10 @@ class Content(Bare):
         """
         self.check('default', '', memory=3 * GIB, times=1,
                    actions='stride=4096 ' + CYCLE)
-        if 'full' in device_properties()['boot-mem']:
-            with self.subTest('full'):
-                self.check('default', 'full', memory=3 * GIB, times=1,
-                           actions='stride=4096 ' + CYCLE)
+        # The same with little memory
+        for mode in ('full', 'guest') + (('x-move=off',) * FULL_MATRIX):
+            self.check_backends(mode, FEW, memory=512 * MIB, times=2,
+                                machine='q35,max-ram-below-4g=256M')
 
     def test_every_word(self):
         """
@@ -470,8 +470,8 @@ class Caches(Bare):
             with self.subTest(backend=backend):
                 # sixteen requests, of which few have been served
                 self.check_disk(backend, 'io', [
-                    '-drive', f'file={image},format=raw,if=none,id=disk,'
-                    'throttling.iops-total=40',
+                    '-drive', f'file={image},format=raw,readonly=on,'
+                    'if=none,id=disk,throttling.iops-total=40',
                     '-device', 'virtio-blk-pci,drive=disk'])
 
     def test_vhost_user(self):
