@@ -178,11 +178,11 @@ def load_kdump(guest):
         raise GuestError('no crash kernel is loaded')
 
 
-def makedumpfile(guest, options, target):
+def makedumpfile(guest, options, target, environment=''):
     """Save /proc/vmcore; what it said but for its progress."""
     said = "tr '\\r' '\\n' < /tmp/said | grep -v %"
     return guest.cmd(f'rm -f {target}; '
-                     f'makedumpfile {options} {VMCORE} {target} '
+                     f'{environment} makedumpfile {options} {VMCORE} {target} '
                      '>/tmp/said 2>&1; s=$?; ' + said + '; exit $s',
                      timeout=600 * build.TIMEOUT_SCALE)
 
