@@ -119,6 +119,9 @@ def command(args):
     words.append(f'RUNS={args.runs}')
     if args.full:
         words.append('FULL=1')
+    kver = os.environ.get('FADUMP_KVER', '6.1')
+    if kver != '6.1':
+        words.append(f'KVER={kver}')
     return ' '.join(words)
 
 
