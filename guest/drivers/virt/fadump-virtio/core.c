@@ -552,13 +552,13 @@ void fadump_forget_dump(struct fadump *fd)
 	fd->desc_buf = NULL;
 }
 
-static void fadump_take_dump(struct fadump *fd)
+/* @ret and @why: how fadump_read_desc() ended. */
+static void fadump_take_dump(struct fadump *fd, int ret,
+			     const struct fadump_why *why)
 {
 	struct fadump_desc_info *d = &fd->desc;
-	struct fadump_why why = { "" };
 	char cpu[24] = "no vCPU";
 	u32 boots;
-	int ret;
 
 	virtio_cread_le(fd->vdev, struct virtio_fadump_config, nr_boots,
 			&boots);
@@ -569,10 +569,9 @@ static void fadump_take_dump(struct fadump *fd)
 	 */
 	fadump_hook_arm(fd->vdev);
 
-	ret = fadump_read_desc(fd, &why);
 	if (ret) {
 		pr_err("the device holds a dump that cannot be used: %s\n",
-		       why.text);
+		       why->text);
 		pr_err("there is no /proc/vmcore; write 1 to /sys/kernel/fadump/release_mem to drop it\n");
 		fadump_forget_dump(fd);
 		fd->dump = FADUMP_DUMP_UNTRUSTED;
@@ -790,7 +789,9 @@ static void fadump_remove(struct virtio_device *vdev)
 static int fadump_probe(struct virtio_device *vdev)
 {
 	struct fadump *fd = &fadump;
-	int ret;
+	struct fadump_why why = { "" };
+	int ret, desc_ret = 0;
+	bool held;
 
 	/* The dump that kdump's kernel saves is not ours to disturb. */
 	if (is_kdump_kernel()) {
@@ -825,6 +826,14 @@ static int fadump_probe(struct virtio_device *vdev)
 	if (ret)
 		goto out_teardown;
 
+	/*
+	 * Before the host sees a driver: it may release the dump from then on,
+	 * and without the descriptor nobody here knows what memory came back.
+	 */
+	held = fadump_device_state(fd) == VIRTIO_FADUMP_STATE_DUMP_AVAILABLE;
+	if (held && fd->enabled && fd->shm.len)
+		desc_ret = fadump_read_desc(fd, &why);
+
 	ret = fadump_init_vqs(fd);
 	if (ret)
 		goto out_teardown;
@@ -833,11 +842,13 @@ static int fadump_probe(struct virtio_device *vdev)
 	if (ret)
 		goto out_teardown;
 
-	if (fadump_device_state(fd) == VIRTIO_FADUMP_STATE_DUMP_AVAILABLE) {
-		if (fd->enabled)
-			fadump_take_dump(fd);
-		else
-			pr_warn("the device holds a dump, and its memory is withheld; load with enable=1 to save or release it\n");
+	if (held && fd->enabled) {
+		/* Without the region there is the queue, which now works. */
+		if (!fd->shm.len)
+			desc_ret = fadump_read_desc(fd, &why);
+		fadump_take_dump(fd, desc_ret, &why);
+	} else if (held) {
+		pr_warn("the device holds a dump, and its memory is withheld; load with enable=1 to save or release it\n");
 	}
 
 	ret = register_reboot_notifier(&fadump_reboot_nb);
