@@ -388,6 +388,12 @@ bool virtio_fadump_trigger(VirtIOFadump *s, Error **errp)
         error_setg(errp, "the guest does not run");
         return false;
     }
+    /* no reset can come from these states, and QEMU would abort */
+    if (runstate_check(RUN_STATE_SAVE_VM) ||
+        runstate_check(RUN_STATE_RESTORE_VM)) {
+        error_setg(errp, "the machine's state is being saved or loaded");
+        return false;
+    }
     if (reboot_action == REBOOT_ACTION_SHUTDOWN) {
         error_setg(errp, "with -no-reboot, or -action reboot=shutdown, the "
                    "guest would be shut down and not captured");
