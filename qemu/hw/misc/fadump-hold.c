@@ -64,6 +64,16 @@ static bool machine_ram_is_shared(void)
     return false;
 }
 
+/*
+ * The capture writes some hundred KiB here: to clear a huge page for that takes
+ * longer than all else that it does.
+ */
+static void no_huge_page(MemoryRegion *mr, uint64_t size)
+{
+    qemu_madvise(memory_region_get_ram_ptr(mr),
+                 MIN(size, memory_region_size(mr)), QEMU_MADV_NOHUGEPAGE);
+}
+
 static bool init_held(FadumpHold *h, Error **errp)
 {
     uint32_t flags = machine_ram_is_shared() ? RAM_SHARED : 0;
@@ -79,6 +89,7 @@ static bool init_held(FadumpHold *h, Error **errp)
     }
     vmstate_register_ram(&h->held, DEVICE(h->owner));
     memory_region_set_readonly(&h->held, true);
+    no_huge_page(&h->held, HELD_ALIGN);
     memory_region_add_subregion(&h->window, h->desc_size, &h->held);
     return true;
 }
@@ -113,6 +124,7 @@ bool fadump_hold_init(FadumpHold *h, Object *owner, uint64_t desc_size,
         return false;
     }
     memory_region_set_readonly(&h->desc, true);
+    no_huge_page(&h->desc, h->desc_size);
     memory_region_add_subregion(&h->window, 0, &h->desc);
     return !h->held_size || init_held(h, errp);
 }
