@@ -159,6 +159,32 @@ class Host(Modes):
         self.crash_and_check(guest, abi.WHERE_SHM, [{abi.METHOD_SWAPPED}])
 
 
+class Reserved(FadumpTest):
+    """What being ready for a crash costs: nothing."""
+
+    def test_nothing(self):
+        """
+        :avocado: tags=machine:q35
+        """
+        for fadump in ('', 'boot-mem=full'):
+            guest = self.guest(memory='1G', fadump=fadump)
+            ready = guest.mem_total()
+            blocks = [name for name in guest.ram_blocks()
+                      if name.startswith('fadump-')]
+            self.assertEqual(sorted(blocks), ['fadump-desc', 'fadump-dump'])
+            self.assertEqual(guest.resident('fadump-'), 0)
+            self.assertGreater(guest.resident('pc.ram'), 64 * MIB)
+            # It is memory of the host's, once there is a dump.
+            guest.crash()
+            self.assertGreater(guest.resident('fadump-'), 32 * MIB)
+            self.release(guest)
+            self.assertEqual(guest.resident('fadump-'), 0)
+            guest.close()
+            without = self.guest(memory='1G', fadump=None)
+            self.assertEqual(ready, without.mem_total(), fadump)
+            without.close()
+
+
 class Destination(Modes):
     """Boot memory goes to memory of the guest's own."""
 

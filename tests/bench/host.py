@@ -59,19 +59,6 @@ def machine(kernel):
     }
 
 
-def mapping_rss(pid, start, size):
-    """Bytes in memory of a range of a process's addresses, whole mappings."""
-    total, inside = 0, False
-    for line in _read(f'/proc/{pid}/smaps').splitlines():
-        found = re.match(r'([0-9a-f]+)-([0-9a-f]+) ', line)
-        if found:
-            low, high = (int(n, 16) for n in found.groups())
-            inside = low < start + size and high > start
-        elif inside and line.startswith('Rss:'):
-            total += int(line.split()[1]) << 10
-    return total
-
-
 def rss(pid):
     return int(re.search(r'^VmRSS:\s+(\d+) kB', _read(f'/proc/{pid}/status'),
                          re.M).group(1)) << 10

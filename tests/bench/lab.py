@@ -139,20 +139,10 @@ def method(desc):
     return abi.constant_name('METHOD_', most).removeprefix('METHOD_').lower()
 
 
-def ram_blocks(guest):
-    """{name: (address in QEMU, size)}, without the devices' paths"""
-    blocks = {}
-    for line in guest.qmp.hmp('info ramblock').splitlines()[1:]:
-        # name, page size and its unit, offset, used, total, address
-        name, _, _, _, _, total, address, *_ = line.split()
-        blocks[name.split('/')[-1]] = int(address, 16), int(total, 16)
-    return blocks
-
-
 def fill(guest):
     """Content for a guest that has not run yet, different in every page; below
     16 MiB there are firmware and the guest itself."""
-    address, size = ram_blocks(guest)['m']
+    address, size = guest.ram_blocks()['m']
     pages = bytearray(os.urandom(MIB))
     with open(f'/proc/{guest.process.pid}/mem', 'r+b', buffering=0) as mem:
         mem.seek(address + 16 * MIB)

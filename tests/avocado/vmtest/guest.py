@@ -261,6 +261,33 @@ class Guest:
             mem.seek(int(found.group(1), 16))
             mem.write(data)
 
+    def ram_blocks(self):
+        """{name: (address in QEMU, size)}, without the devices' paths"""
+        blocks = {}
+        for line in self.qmp.hmp('info ramblock').splitlines()[1:]:
+            # name, page size and its unit, offset, used, total, address
+            name, _, _, _, _, total, address, *_ = line.split()
+            blocks[name.split('/')[-1]] = int(address, 16), int(total, 16)
+        return blocks
+
+    def resident(self, prefix):
+        """Bytes that the host has in memory of the RAM blocks that are called
+        so, counted in whole mappings."""
+        with open(f'/proc/{self.process.pid}/smaps', encoding='ascii') as f:
+            smaps = f.read()
+        blocks = [where for name, where in self.ram_blocks().items()
+                  if name.startswith(prefix)]
+        total, inside = 0, False
+        for line in smaps.splitlines():
+            found = re.match(r'([0-9a-f]+)-([0-9a-f]+) ', line)
+            if found:
+                low, high = (int(n, 16) for n in found.groups())
+                inside = any(low < start + size and high > start
+                             for start, size in blocks)
+            elif inside and line.startswith('Rss:'):
+                total += int(line.split()[1]) << 10
+        return total
+
     # ---- logs ----
 
     @staticmethod

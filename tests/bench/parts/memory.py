@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What being ready for a crash costs in memory, while nothing crashes."""
 
-from lab import CRASHKERNEL, MIB, load_kdump, ram_blocks
+from lab import CRASHKERNEL, MIB, load_kdump
 
 from vmtest.guest import GuestError
 
@@ -42,10 +42,8 @@ def one(lab, record, run, peer, base, **options):
         record.add('memory', QEMU, peer, run,
                    host.rss(guest.process.pid) / MIB)
         if peer == DEVICE:
-            held = sum(host.mapping_rss(guest.process.pid, *where)
-                       for name, where in ram_blocks(guest).items()
-                       if name.startswith('fadump-'))
-            record.add('memory', HELD, peer, run, held / MIB)
+            record.add('memory', HELD, peer, run,
+                       guest.resident('fadump-') / MIB)
         return total
     return None
 
