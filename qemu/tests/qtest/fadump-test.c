@@ -2975,6 +2975,65 @@ static void seal(struct virtio_fadump_desc *h, uint64_t size)
     h->checksum = cpu_to_le32(crc32(0, (const uint8_t *)h, size));
 }
 
+/* Destinations in the guest come along, and are checked like a request. */
+static void test_migrate_dests(const void *opaque)
+{
+    static const struct virtio_fadump_region in_guest[] = {
+        CPU_STATE, BOOT_MEM_TO(0, 64 * MiB, 512 * MiB),
+        BOOT_MEM_TO(64 * MiB, 64 * MiB, 640 * MiB),
+    };
+    /* as the stream has them: src.base, src.size, dst */
+    const uint64_t dests[] = {
+        0, cpu_to_be64(64 * MiB), cpu_to_be64(512 * MiB),
+        cpu_to_be64(64 * MiB), cpu_to_be64(64 * MiB), cpu_to_be64(640 * MiB),
+    };
+    static const struct {
+        unsigned field;
+        uint64_t value;
+    } bad[] = {
+        /* wraps, too long, in boot memory, outside RAM, unaligned, overlaps */
+        { 0, UINT64_MAX - 4095 }, { 1, GiB }, { 2, 64 * MiB }, { 2, GiB },
+        { 2, 512 * MiB + 1 }, { 5, 512 * MiB }, { 2, UINT64_MAX },
+    };
+    const Machine *m = opaque;
+    Fadump *src = start_and_probe(m, ""), *dst;
+    g_autofree char *path = g_build_filename(src->dir, "stream", NULL);
+    g_autofree char *buf = NULL;
+    g_autoptr(GByteArray) desc = NULL;
+    uint64_t *found;
+    unsigned count[4];
+    gsize len;
+    size_t i;
+
+    probe_features(src, ALL_FEATURES);
+    fill_ram(src);
+    g_assert_cmpint(do_register(src, in_guest, ARRAY_SIZE(in_guest), NULL), ==,
+                    VIRTIO_FADUMP_S_OK);
+    save_to(src, path);
+    g_assert_true(g_file_get_contents(path, &buf, &len, NULL));
+    found = (uint64_t *)find_bytes(buf, len, dests, sizeof(dests));
+    for (i = 0; i < ARRAY_SIZE(bad); i++) {
+        stq_be_p(&found[bad[i].field], bad[i].value);
+        assert_refused(m, src, path, buf, len);
+        memcpy(found, dests, sizeof(dests));
+    }
+
+    g_assert_true(g_file_set_contents(path, buf, len, NULL));
+    dst = load_from(m, path, src, "completed");
+    unlink(path);
+    stop(src);
+    assert_state(dst, REGISTERED);
+    trigger_panic(dst);
+    probe_features(dst, ALL_FEATURES);
+    assert_state(dst, DUMP_AVAILABLE);
+    desc = read_descriptor(dst);
+    check_places(dst, desc, count);
+    g_assert_cmpint(count[0], >, 3);
+    g_assert_cmpint(count[VIRTIO_FADUMP_WHERE_GUEST], >, 3);
+    g_assert_cmpint(count[VIRTIO_FADUMP_WHERE_SHM], ==, 0);
+    stop(dst);
+}
+
 static void test_migrate_hostile(const void *opaque)
 {
     const Machine *m = opaque;
@@ -3282,6 +3341,7 @@ int main(int argc, char **argv)
     add("migrate-held", Q35_1G, test_migrate_held);
     add("migrate-held", Q35_SWAP, test_migrate_held);
     add("migrate-release", Q35_1G, test_migrate_release);
+    add("migrate-dests", Q35_1G, test_migrate_dests);
     add("migrate-hostile", Q35_1G, test_migrate_hostile);
     qtest_add_func("fadump/boot-mem", test_boot_mem);
     qtest_add_func("fadump/refused", test_refused);
