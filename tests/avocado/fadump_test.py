@@ -253,6 +253,11 @@ class FadumpTest(unittest.TestCase):
         self.assertEqual(job['total'], os.path.getsize(path))
         return path
 
+    def assert_mem_total(self, guest, mem_total):
+        """All memory of an earlier boot, but for a few pages: it depends on
+        where the kernel was put."""
+        self.assertAlmostEqual(guest.mem_total(), mem_total, delta=65536)
+
     def release(self, guest):
         guest.cmd(f'echo 1 > {FADUMP}/release_mem')
 

@@ -306,7 +306,7 @@ class Kernels(FadumpTest):
                                  ('idle', False))
             guest.crash('reboot -f')
             self.assertEqual(guest.qmp.count('FADUMP_CAPTURED'), 0)
-            self.assertEqual(guest.mem_total(), full)
+            self.assert_mem_total(guest, full)
             self.assert_registered(guest)
 
 

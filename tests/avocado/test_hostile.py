@@ -436,7 +436,7 @@ class LyingDevice(FadumpTest):
         guest.cmd(f'echo 1 > {FADUMP}/release_mem')
         self.assertEqual(guest.cmd(f'cat {FADUMP}/registered'), '1')
         guest.crash('reboot -f')
-        self.assertEqual(guest.mem_total(), full)
+        self.assert_mem_total(guest, full)
 
 
 if __name__ == '__main__':

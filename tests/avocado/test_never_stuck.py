@@ -76,7 +76,7 @@ class NeverStuck(FadumpTest):
         guest.crash()
         self.assertEqual(self.linux_starts(guest) - starts, 2 + 1)
         self.assertFalse(guest.exists(VMCORE))
-        self.assertEqual(guest.mem_total(), full)
+        self.assert_mem_total(guest, full)
         self.assert_registered(guest)
         self.assertEqual(self.info(guest)['state'], 'registered')
 
@@ -111,7 +111,7 @@ class NeverStuck(FadumpTest):
         starts = self.linux_starts(guest)
         guest.reset('fadump-trigger')
         self.assertEqual(self.linux_starts(guest) - starts, 2 + 1)
-        self.assertEqual(guest.mem_total(), full)
+        self.assert_mem_total(guest, full)
         (captured,) = self.events(guest, 'FADUMP_CAPTURED', start)
         self.assertEqual(captured['dump']['cause'], 'operator')
         self.assertEqual(self.events(guest, 'FADUMP_RELEASED', start),

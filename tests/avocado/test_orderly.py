@@ -16,7 +16,7 @@ class Orderly(FadumpTest):
 
     def assert_plain_boot(self, guest, full):
         self.assertFalse(guest.exists(VMCORE), 'an orderly end was captured')
-        self.assertEqual(guest.mem_total(), full)
+        self.assert_mem_total(guest, full)
         self.assertEqual(guest.cmd(f'cat {FADUMP}/registered'), '1')
         self.assertEqual(guest.qmp.count('GUEST_CRASHLOADED'), 0)
         self.assertEqual(guest.qmp.count('FADUMP_CAPTURED'), 0)

@@ -36,7 +36,7 @@ class Systemd(FadumpTest):
     def assert_plain_boot(self, guest, full):
         self.assertFalse(guest.exists(VMCORE), 'an orderly end was captured')
         # kexec leaves a page of its own.
-        self.assertAlmostEqual(guest.mem_total(), full, delta=65536)
+        self.assert_mem_total(guest, full)
         self.assertEqual(guest.cmd(f'cat {FADUMP}/registered'), '1')
 
     def test_orderly(self):

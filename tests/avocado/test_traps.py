@@ -91,7 +91,7 @@ class Traps(FadumpTest):
         # a guest is never stuck with little memory.
         guest.reset()
         self.assertFalse(guest.exists(VMCORE))
-        self.assertEqual(guest.mem_total(), full)
+        self.assert_mem_total(guest, full)
         self.assertEqual(guest.cmd(f'cat {FADUMP}/registered'), '1')
 
     def check_large_bar(self, machine):
