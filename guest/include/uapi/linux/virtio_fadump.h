@@ -25,35 +25,41 @@
 #define VIRTIO_ID_FADUMP			59
 #endif
 
-/* Version of the structures below; a reader refuses a newer one. */
-#define VIRTIO_FADUMP_VERSION			1
-
 /* Feature bits */
-/* What is set aside stays in host memory and is read through shm region 0. */
+/* What is set aside stays in host memory and is read through the window. */
 #define VIRTIO_FADUMP_F_HOST_MEM		0
 /* The driver may name destinations in guest RAM. */
 #define VIRTIO_FADUMP_F_GUEST_MEM		1
 /* The device confines the next boot to boot memory. */
 #define VIRTIO_FADUMP_F_CONFINE			2
-/* There is an event queue. */
-#define VIRTIO_FADUMP_F_EVENTS			3
 /* The driver may say which content of a dump it needs no more. */
-#define VIRTIO_FADUMP_F_DISCARD			4
+#define VIRTIO_FADUMP_F_DISCARD			3
 
-/* Virtqueues; the event queue exists only with VIRTIO_FADUMP_F_EVENTS. */
+/* The only virtqueue */
 #define VIRTIO_FADUMP_VQ_CTRL			0
-#define VIRTIO_FADUMP_VQ_EVENT			1
 
-/* Shared memory region: the dump descriptor at offset 0, then held memory. */
-#define VIRTIO_FADUMP_SHM_ID_DUMP		0
+/*
+ * Shared memory region that is the window where virtio_fadump_config.window_addr
+ * is 0.
+ */
+#define VIRTIO_FADUMP_SHM_ID_WINDOW		0
 
-/* fw_cfg file with the dump descriptor; empty while no dump is held. */
-#define VIRTIO_FADUMP_FW_CFG_FILE		"etc/fadump-dump"
+/*
+ * What the interface's addresses are multiples of: the largest page that a
+ * kernel may have. The end of RAM need not be one.
+ */
+#define VIRTIO_FADUMP_ALIGN			(64 * 1024)
+/* What every range of RAM is a multiple of. */
+#define VIRTIO_FADUMP_PAGE_SIZE			4096
 
 /* virtio_fadump_config.state */
 #define VIRTIO_FADUMP_STATE_IDLE		0
 #define VIRTIO_FADUMP_STATE_REGISTERED		1
 #define VIRTIO_FADUMP_STATE_DUMP_AVAILABLE	2
+
+/* virtio_fadump_config.flags */
+/* the host is reading the dump: RELEASE and DISCARD are refused with BUSY */
+#define VIRTIO_FADUMP_CONFIG_F_READING		(1U << 0)
 
 /*
  * virtio_fadump_config.trigger: a single 32-bit write acts at once, with no
@@ -66,27 +72,56 @@
  * dump that is held, count this one in nr_lost, reset. Does not return.
  */
 #define VIRTIO_FADUMP_TRIGGER_PANIC		1
-/* REGISTERED: become IDLE, the next reset is no crash (kdump takes over). */
-#define VIRTIO_FADUMP_TRIGGER_DISARM		2
+/*
+ * REGISTERED: a crash kernel of the guest's own takes over. From now on until the
+ * next reset of the machine a reset by the guest is no crash, and a reset of the
+ * device does not end the registration; what is known to be a death (watchdog,
+ * CPU fault, panic device, TRIGGER_PANIC, operator) is captured as ever.
+ */
+#define VIRTIO_FADUMP_TRIGGER_YIELD		2
+/* REGISTERED: as the request UNREGISTER */
+#define VIRTIO_FADUMP_TRIGGER_UNREGISTER	3
 
+/*
+ * A change of state, flags or the descriptor that the driver did not ask for
+ * (the host released the dump, began or ended to read it) is told by a
+ * configuration change notification.
+ */
 struct virtio_fadump_config {
-	/* VIRTIO_FADUMP_VERSION of the device */
-	__le32 version;
 	/* VIRTIO_FADUMP_STATE_*; read-only */
 	__le32 state;
-	/*
-	 * boot memory is all RAM below this address, a multiple of 4096: what
-	 * the BOOT_MEM regions of a registration cover, holes included
-	 */
-	__le64 boot_mem_size;
-	/* bytes of the descriptor now held, 0 if none */
-	__le64 desc_size;
-	/* upper bound of desc_size on this machine */
-	__le64 desc_size_max;
+	/* VIRTIO_FADUMP_CONFIG_F_*; read-only */
+	__le32 flags;
 	/* most regions that one REGISTER may name */
 	__le32 max_regions;
 	/* VIRTIO_FADUMP_TRIGGER_*; write-only */
 	__le32 trigger;
+	/*
+	 * bytes of boot memory, all of its ranges: what is registered, or what a
+	 * driver gets that asks for no size of its own
+	 */
+	__le64 boot_mem;
+	/* the largest size that GET_BOOT_MEM grants */
+	__le64 boot_mem_max;
+	/*
+	 * memory block: preserved memory begins and ends at multiples of this, a
+	 * power of two, for a guest can add no less to its RAM
+	 */
+	__le64 block_size;
+	/* addr and len of DISCARD are multiples of this, a power of two */
+	__le64 discard_size;
+	/* bytes of the descriptor now held, 0 if none */
+	__le64 desc_size;
+	/* upper bound of desc_size on this machine */
+	__le64 desc_size_max;
+	/*
+	 * where the window lies while a dump is held; a multiple of
+	 * VIRTIO_FADUMP_ALIGN. 0: it is shared memory region
+	 * VIRTIO_FADUMP_SHM_ID_WINDOW
+	 */
+	__le64 window_addr;
+	/* bytes of the window */
+	__le64 window_len;
 	/* TRIGGER_PANIC writes seen while the dump now held was held */
 	__le32 nr_lost;
 	/* confined boots since the capture that reached an operating system */
@@ -106,33 +141,33 @@ struct virtio_fadump_config {
 #define VIRTIO_FADUMP_REQ_REGISTER		1
 /* no data; REGISTERED only */
 #define VIRTIO_FADUMP_REQ_UNREGISTER		2
-/* no data; answer: the whole descriptor; DUMP_AVAILABLE only */
-#define VIRTIO_FADUMP_REQ_GET_DESCRIPTOR	3
 /* no data; DUMP_AVAILABLE only: drop the dump, lift the confinement */
-#define VIRTIO_FADUMP_REQ_RELEASE		4
+#define VIRTIO_FADUMP_REQ_RELEASE		3
 /*
  * data: struct virtio_fadump_discard; DUMP_AVAILABLE only, needs F_DISCARD: the
- * device may free what shared memory region 0 holds of it, which reads as zero
- * from then on. BUSY while the host saves the dump.
+ * device may free what the window holds of it, which reads as zero from then on.
  */
-#define VIRTIO_FADUMP_REQ_DISCARD		5
+#define VIRTIO_FADUMP_REQ_DISCARD		4
+/*
+ * data: struct virtio_fadump_get_boot_mem; answer: struct virtio_fadump_boot_mem;
+ * any state
+ */
+#define VIRTIO_FADUMP_REQ_GET_BOOT_MEM		5
 
 struct virtio_fadump_req {
-	/* VIRTIO_FADUMP_VERSION */
-	__le16 version;
 	/* VIRTIO_FADUMP_REQ_* */
-	__le16 type;
+	__le32 type;
 	/* bytes of the whole request, this header included */
 	__le32 size;
 };
 
 /* virtio_fadump_resp.status; all but OK leave the device as it was */
 #define VIRTIO_FADUMP_S_OK			0
-/* the request's size, version or padding is wrong (a region's: BAD_REGION) */
+/* the request's size or padding is wrong (a region's: BAD_REGION) */
 #define VIRTIO_FADUMP_S_MALFORMED		1
 /* unknown request, or unknown region type; detail: the type */
 #define VIRTIO_FADUMP_S_UNSUPPORTED		2
-/* REGISTER: a dump is held; RELEASE: the host is saving it, try later */
+/* REGISTER: a dump is held; RELEASE, DISCARD: the host is reading it, try later */
 #define VIRTIO_FADUMP_S_BUSY			3
 /* already registered */
 #define VIRTIO_FADUMP_S_EXISTS			4
@@ -158,30 +193,65 @@ struct virtio_fadump_resp {
 	__le64 detail;
 };
 
-/* virtio_fadump_region.type */
-/* registers of all vCPUs; src, len and dst are 0 */
-#define VIRTIO_FADUMP_REGION_CPU_STATE		1
-/* boot memory [src, src + len); page aligned; at least one is required */
-#define VIRTIO_FADUMP_REGION_BOOT_MEM		2
-/* the guest's VMCOREINFO ELF note, header included; dst is 0 */
-#define VIRTIO_FADUMP_REGION_VMCOREINFO		3
-/* opaque bytes for the next kernel, read at the capture; dst is 0 */
-#define VIRTIO_FADUMP_REGION_PARAM		4
+struct virtio_fadump_get_boot_mem {
+	struct virtio_fadump_req hdr;
+	/*
+	 * bytes that the driver wants the next boot to have; 0: what the device
+	 * would choose. The device rounds up, and grants its limit at most.
+	 */
+	__le64 size;
+};
 
-/* dst of a BOOT_MEM region: shared memory region 0, needs F_HOST_MEM */
+struct virtio_fadump_extent {
+	__le64 addr;
+	__le64 len;
+};
+
+/*
+ * Boot memory for one size: RAM that is set aside at a capture, and that the next
+ * boot has, all of it. Ascending, no two overlap or touch. The same for the same
+ * size as long as the machine runs.
+ */
+struct virtio_fadump_boot_mem {
+	struct virtio_fadump_resp hdr;
+	/* what is granted; what REGISTER says for these ranges */
+	__le64 size;
+	__le32 nr_ranges;
+	__le32 reserved;
+	/* addr is a multiple of VIRTIO_FADUMP_ALIGN, len of PAGE_SIZE */
+	struct virtio_fadump_extent ranges[];
+};
+
+/* virtio_fadump_region.type */
+/* registers of all vCPUs; src, len and dst are 0; required */
+#define VIRTIO_FADUMP_REGION_CPU_STATE		1
+/*
+ * boot memory [src, src + len), within one range of GET_BOOT_MEM's answer. All of
+ * these regions together cover exactly those ranges, and no two overlap. src is a
+ * multiple of VIRTIO_FADUMP_ALIGN, and so is len unless it ends the range.
+ */
+#define VIRTIO_FADUMP_REGION_BOOT_MEM		2
+/* the guest's VMCOREINFO ELF note, header included; dst is 0; optional */
+#define VIRTIO_FADUMP_REGION_VMCOREINFO		3
+/*
+ * room for one ELF note, header included; dst is 0; optional. A kernel that panics
+ * writes an NT_PRSTATUS note there before TRIGGER_PANIC: registers as it would
+ * have a debugger see them. Zero until then.
+ */
+#define VIRTIO_FADUMP_REGION_CRASH_NOTE		4
+
+/* dst of a BOOT_MEM region: host memory, needs F_HOST_MEM */
 #define VIRTIO_FADUMP_DST_HOST			(~(__u64)0)
 /*
- * Any other dst, with F_GUEST_MEM: guest-physical address of RAM outside of boot
- * memory that takes [src, src + len) at the capture. What is there is lost, so
- * the dump says that nothing is held of it (RANGE_F_DESTINATION).
+ * Any other dst, with F_GUEST_MEM: guest-physical address, a multiple of
+ * VIRTIO_FADUMP_ALIGN, of RAM outside of boot memory that takes [src, src + len)
+ * at the capture. What is there is lost, so the dump says that nothing is held of
+ * it (RANGE_F_DESTINATION).
  */
 
-/* Longest VMCOREINFO and PARAM regions that a device must take, bytes. */
+/* Longest VMCOREINFO and CRASH_NOTE regions that a device must take, bytes. */
 #define VIRTIO_FADUMP_VMCOREINFO_MAX		(64 * 1024)
-#define VIRTIO_FADUMP_PARAM_MAX			(64 * 1024)
-
-/* src, dst and len of BOOT_MEM are multiples of this. */
-#define VIRTIO_FADUMP_PAGE_SIZE			4096
+#define VIRTIO_FADUMP_CRASH_NOTE_MAX		4096
 
 struct virtio_fadump_region {
 	/* VIRTIO_FADUMP_REGION_* */
@@ -197,65 +267,61 @@ struct virtio_fadump_register {
 	struct virtio_fadump_req hdr;
 	__le32 nr_regions;
 	__le32 reserved;
+	/* virtio_fadump_boot_mem.size of the ranges that BOOT_MEM regions cover */
+	__le64 boot_mem;
 	struct virtio_fadump_region regions[];
 };
 
 struct virtio_fadump_discard {
 	struct virtio_fadump_req hdr;
-	/* where the crashed kernel had it; multiples of 4096 */
+	/* where the crashed kernel had it; multiples of discard_size */
 	__le64 addr;
 	__le64 len;
 };
 
 /* ------------------------------------------------------------------ */
-/* Event queue                                                        */
-
-/* virtio_fadump_event.type */
-/* the host released the dump: its memory is the guest's again */
-#define VIRTIO_FADUMP_EVENT_RELEASED		1
-
-struct virtio_fadump_event {
-	__le32 type;
-	/* the device's state after the event */
-	__le32 state;
-	/* the dump that it speaks of */
-	__u8 dump_id[16];
-};
-
-/* ------------------------------------------------------------------ */
 /* Dump descriptor                                                    */
 /*
- * What a capture leaves behind: header, vCPU table, range table, ELF notes,
- * PARAM bytes, each where its offset says, offsets from the header's start,
- * multiples of 8. A reader takes element sizes from the header, so that
- * elements may grow at their end.
+ * What a capture leaves behind, at the start of the window: header, vCPU table,
+ * range table, ELF notes, each where its offset says, offsets from the header's
+ * start. Tables lie at multiples of 8, notes at multiples of 4. A reader takes
+ * element sizes from the header, so that elements may grow at their end.
  */
 #define VIRTIO_FADUMP_DESC_MAGIC		"FADUMPKV"	/* 8 bytes, no NUL */
+/* A reader refuses a newer one. */
+#define VIRTIO_FADUMP_DESC_VERSION		1
 
 /* virtio_fadump_desc.cause */
 #define VIRTIO_FADUMP_CAUSE_UNKNOWN		0
 /* the guest kernel wrote TRIGGER_PANIC */
 #define VIRTIO_FADUMP_CAUSE_PANIC		1
 #define VIRTIO_FADUMP_CAUSE_WATCHDOG		2
-#define VIRTIO_FADUMP_CAUSE_TRIPLE_FAULT	3
-/* a reset by the guest that no UNREGISTER announced */
+/* a fault that a vCPU cannot go on from (x86: triple fault) */
+#define VIRTIO_FADUMP_CAUSE_CPU_FAULT		3
+/* a reset by the guest that nothing announced */
 #define VIRTIO_FADUMP_CAUSE_GUEST_RESET		4
 /* the operator asked the host to capture */
 #define VIRTIO_FADUMP_CAUSE_OPERATOR		5
 /* a reset by the host, where the host is set up to capture those */
 #define VIRTIO_FADUMP_CAUSE_HOST_RESET		6
-/* the guest kernel reported a panic through pvpanic */
-#define VIRTIO_FADUMP_CAUSE_PVPANIC		7
+/* the guest kernel reported a panic through a panic device */
+#define VIRTIO_FADUMP_CAUSE_PANIC_DEVICE	7
 
 /* virtio_fadump_desc.crash_cpu: no vCPU caused it */
 #define VIRTIO_FADUMP_CPU_NONE			(~(__u32)0)
 
-/* virtio_fadump_desc.flags: machine and class of the crashed kernel's notes */
+/* virtio_fadump_desc.flags: class of the crashed kernel's notes */
 #define VIRTIO_FADUMP_DESC_F_ELF64		(1U << 0)
+
+/* Part of the descriptor; size 0: there is none, offset 0 then. */
+struct virtio_fadump_part {
+	__le64 off;
+	__le64 size;
+};
 
 struct virtio_fadump_desc {
 	__u8 magic[8];
-	/* VIRTIO_FADUMP_VERSION */
+	/* VIRTIO_FADUMP_DESC_VERSION */
 	__le32 version;
 	/* bytes of this header */
 	__le32 hdr_size;
@@ -284,30 +350,33 @@ struct virtio_fadump_desc {
 	__le32 reserved;
 	__le64 vcpus_off;
 	__le64 ranges_off;
-	/*
-	 * ELF notes, 4-byte aligned: NT_PRSTATUS of each vCPU, ascending; the
-	 * QEMU note of each vCPU, ascending; VMCOREINFO if it was registered
-	 * and could be read.
-	 */
-	__le64 notes_off;
-	__le64 notes_size;
-	/* what the PARAM region held; size 0 if there was none */
-	__le64 param_off;
-	__le64 param_size;
-	/* virtio_fadump_config.boot_mem_size at the capture */
-	__le64 boot_mem_size;
+	/* one ELF note each, if it was registered and was one at the capture */
+	struct virtio_fadump_part vmcoreinfo;
+	/* what the guest wrote to CRASH_NOTE; cause PANIC only */
+	struct virtio_fadump_part crash_note;
+	/* bytes of boot memory at the capture: what this boot has as RAM */
+	__le64 boot_mem;
 };
 
 /* virtio_fadump_vcpu.flags */
 /* the accelerator could not give this vCPU's registers; its notes are zero */
 #define VIRTIO_FADUMP_VCPU_F_REGS_LOST		(1U << 0)
+/* it was powered off, or had not been started */
+#define VIRTIO_FADUMP_VCPU_F_OFF		(1U << 1)
+/* whether it was off cannot be told */
+#define VIRTIO_FADUMP_VCPU_F_POWER_UNKNOWN	(1U << 2)
 
+/* Ascending by the order in which the machine counts its vCPUs. */
 struct virtio_fadump_vcpu {
-	/* the architecture's id (x86: APIC id) */
+	/* the architecture's id (x86: APIC id, Arm: MPIDR affinity) */
 	__le64 arch_id;
 	/* VIRTIO_FADUMP_VCPU_F_* */
 	__le32 flags;
 	__le32 reserved;
+	/* NT_PRSTATUS, and other notes of the architecture's after it */
+	struct virtio_fadump_part notes;
+	/* the hypervisor's own note of the vCPU ("QEMU"), if it has one */
+	struct virtio_fadump_part hv_note;
 };
 
 /* virtio_fadump_range.where: where the content now lies */
@@ -315,15 +384,15 @@ struct virtio_fadump_vcpu {
 #define VIRTIO_FADUMP_WHERE_IN_PLACE		1
 /* in guest RAM, at dest */
 #define VIRTIO_FADUMP_WHERE_GUEST		2
-/* in shared memory region 0, at offset dest */
-#define VIRTIO_FADUMP_WHERE_SHM			3
+/* in the window, at offset dest, which is addr modulo VIRTIO_FADUMP_ALIGN */
+#define VIRTIO_FADUMP_WHERE_WINDOW		3
 
 /* virtio_fadump_range.flags */
 /* content could not be saved; held says how many bytes from the start are good */
 #define VIRTIO_FADUMP_RANGE_F_ERROR		(1U << 0)
 /*
- * hot-pluggable memory that the firmware's own interface (ACPI) gives back
- * after the release; the driver must not add it
+ * hot-pluggable memory that another interface of the machine (ACPI, virtio-mem)
+ * gives back after the release; the driver must not add it
  */
 #define VIRTIO_FADUMP_RANGE_F_HOTPLUG		(1U << 1)
 /* this boot has RAM at addr */
@@ -340,6 +409,9 @@ struct virtio_fadump_vcpu {
 #define VIRTIO_FADUMP_METHOD_MOVED		2
 #define VIRTIO_FADUMP_METHOD_SWAPPED		3
 
+/* virtio_fadump_range.node: not known */
+#define VIRTIO_FADUMP_NODE_NONE			(~(__u32)0)
+
 /* RAM of the crashed machine, ascending, no two overlap, page aligned. */
 struct virtio_fadump_range {
 	/* where the crashed kernel had it */
@@ -355,7 +427,8 @@ struct virtio_fadump_range {
 	__le32 flags;
 	/* VIRTIO_FADUMP_METHOD_* */
 	__le32 method;
-	__le32 reserved;
+	/* the NUMA node that it is on, or VIRTIO_FADUMP_NODE_NONE */
+	__le32 node;
 };
 
 #endif /* _UAPI_LINUX_VIRTIO_FADUMP_H */
