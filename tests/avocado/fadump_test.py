@@ -140,6 +140,14 @@ class FadumpTest(unittest.TestCase):
                                f'{abi.FW_CFG_FILE}/raw')
         return abi.Descriptor(data)
 
+    def window(self, guest):
+        """Where it lies, as QEMU's memory map has it."""
+        found = re.search(r'\n +([0-9a-f]+)-([0-9a-f]+) .*: fadump-window\b',
+                          guest.qmp.hmp('info mtree'))
+        self.assertTrue(found, 'there is no window')
+        low, high = (int(n, 16) for n in found.groups())
+        return range(low, high + 1)
+
     def vmcore(self, guest):
         """/proc/vmcore's headers and notes."""
         head = guest.read_file(VMCORE, 0, 65536)

@@ -30,14 +30,6 @@ class Window(FadumpTest):
                     '-drive', f'if=pflash,unit=1,format=raw,file={own}']
         return self.guest(kernel, args=args, **options)
 
-    def window(self, guest):
-        """Where it lies, as QEMU's memory map has it."""
-        found = re.search(r'\n +([0-9a-f]+)-([0-9a-f]+) .*: fadump-window\b',
-                          guest.qmp.hmp('info mtree'))
-        self.assertTrue(found, 'there is no window')
-        low, high = (int(n, 16) for n in found.groups())
-        return range(low, high + 1)
-
     def memory_types(self, guest, start, end):
         """{type} of all mappings in there: (first, last, type), as the kernel
         has them."""
