@@ -29,7 +29,11 @@ def region(type_, src=0, len_=0, dst=0, reserved=0):
                            reserved=reserved)
 
 
-def register(*regions, count=None, reserved=0, boot_mem=0, **keys):
+# What a guest with 1 GiB has of boot memory
+BOOT = 512 * MIB
+
+
+def register(*regions, count=None, reserved=0, boot_mem=BOOT, **keys):
     return request(abi.REQ_REGISTER,
                    struct.pack('<IIQ',
                                len(regions) if count is None else count,
@@ -136,13 +140,13 @@ class HostileGuest(FadumpTest):
              'S_MISSING_REGION', abi.REGION_BOOT_MEM),
             ('the ranges of another size',
              register(cpu, good, boot_mem=boot // 2), bad, 1),
-            ('fewer ranges than the size has',
-             register(cpu, mem(0, boot // 2), boot_mem=boot),
-             'S_MISSING_REGION', abi.REGION_BOOT_MEM),
+            ('no size', register(cpu, good, boot_mem=0), 'S_MALFORMED', None),
+            ('a size that was not granted',
+             register(cpu, good, boot_mem=boot - 1), 'S_MALFORMED', None),
             ('a size beyond the limit',
-             register(cpu, good, boot_mem=1 << 63), None, None),
+             register(cpu, good, boot_mem=1 << 63), 'S_MALFORMED', None),
             ('a size that overflows when it is rounded',
-             register(cpu, good, boot_mem=(1 << 64) - 1), None, None),
+             register(cpu, good, boot_mem=(1 << 64) - 1), 'S_MALFORMED', None),
             ('overlap', register(cpu, mem(0, boot // 2 + abi.ALIGN),
                                  mem(boot // 2, boot // 2)), bad, 2),
             ('the same twice', register(cpu, good, good), bad, 2),
@@ -254,7 +258,7 @@ class HostileGuest(FadumpTest):
         self.assertEqual(self.config(guest, 'state'), idle)
         self.assertEqual(self.config(guest, 'trigger'), 0)
         boot = self.config(guest, 'boot_mem')
-        self.assertEqual(boot, 512 * MIB)
+        self.assertEqual(boot, BOOT)
         for value in (abi.TRIGGER_PANIC, abi.TRIGGER_YIELD,
                       abi.TRIGGER_UNREGISTER, 0, 9, 0xffffffff):
             self.trigger(guest, value)
