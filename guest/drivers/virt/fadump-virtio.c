@@ -380,6 +380,7 @@ static void fadump_virtio_trigger(void *priv, enum fadump_trigger what)
 			      offsetof(struct virtio_fadump_config, trigger),
 			      &val, sizeof(val));
 }
+
 NOKPROBE_SYMBOL(fadump_virtio_trigger);
 
 static const struct fadump_ops fadump_virtio_ops = {

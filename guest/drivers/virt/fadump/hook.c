@@ -104,6 +104,7 @@ static void fadump_note_fill(const struct pt_regs *regs, unsigned long ip)
 	       sizeof(fadump_prstatus));
 	memcpy(to, &hdr, sizeof(hdr));
 }
+
 NOKPROBE_SYMBOL(fadump_note_fill);
 
 /**
@@ -147,6 +148,7 @@ static bool fadump_kdump_first(void)
 {
 	return kexec_crash_loaded() && !READ_ONCE(fadump_prefer);
 }
+
 NOKPROBE_SYMBOL(fadump_kdump_first);
 
 /* May run in NMI context, with any lock held by anyone. */
@@ -169,18 +171,22 @@ static void fadump_capture(const struct pt_regs *regs, unsigned long ip)
 	/* Still here: let the panic take its ordinary course. */
 	pr_emerg("the device did not act on the crash\n");
 }
+
 NOKPROBE_SYMBOL(fadump_capture);
 
 /* kdump's kernel ends with a reset: to the device that would be one more crash. */
 static void fadump_yield(void)
 {
-	const struct fadump_device *dev = smp_load_acquire(&fadump_armed);
+	const struct fadump_device *dev;
 
+	/* Pairs with fadump_hook_arm(). */
+	dev = smp_load_acquire(&fadump_armed);
 	if (!dev)
 		return;
 	dev->ops->fadump_trigger(dev->priv, FADUMP_TRIGGER_YIELD);
 	WRITE_ONCE(fadump_yielded, true);
 }
+
 NOKPROBE_SYMBOL(fadump_yield);
 
 static int fadump_crash_pre(struct kprobe *p, struct pt_regs *regs)
@@ -199,6 +205,7 @@ static int fadump_crash_pre(struct kprobe *p, struct pt_regs *regs)
 		fadump_capture(regs, (unsigned long)p->addr);
 	return 0;
 }
+
 NOKPROBE_SYMBOL(fadump_crash_pre);
 
 static int fadump_restart_pre(struct kprobe *p, struct pt_regs *regs)
@@ -207,6 +214,7 @@ static int fadump_restart_pre(struct kprobe *p, struct pt_regs *regs)
 		fadump_capture(regs, (unsigned long)p->addr);
 	return 0;
 }
+
 NOKPROBE_SYMBOL(fadump_restart_pre);
 
 /* No note: the registers that the device sees are as good as ours. */
