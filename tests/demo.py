@@ -251,8 +251,9 @@ def main():
                        ('qemu.log', 'QEMU\'s command line and messages')):
         say(f'  {name:<14}{what}')
         if name == 'vmcore.kdump':
-            say(f'  {"":<14}  {' '.join(build.crash_command(kernel))} '
-                f'{kernel.vmlinux} {os.path.join(OUT, name)}')
+            say(f'  {"":<14}  ' + ' '.join(
+                [*build.crash_command(kernel), kernel.vmlinux,
+                 os.path.join(OUT, name)]))
 
 
 if __name__ == '__main__':
