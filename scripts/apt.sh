@@ -14,9 +14,12 @@
 #   deb_versions NAME [SUITE]..  versions of a package, newest first
 #   fetch_deb NAME[=VERSION|/SUITE]...    download, print the path of each file
 #   unpack_deb DIR NAME[=VERSION|/SUITE]...   fetch, unpack into DIR
-#   apt_arch ARCH                packages of that architecture from here on
-#                                (amd64 before the first call)
+#   apt_use ARCH [sid]           from here on packages of that architecture; of
+#                                Debian's newest only, or of the suites that
+#                                the build takes (before the first call: amd64)
 #   meson_env                    put a meson that is new enough on the PATH
+
+# shellcheck disable=SC2154 # common.sh sets cache
 
 # Print "URI" of the mirror for which the pattern matches a suite. apt itself
 # parses its sources (one-line and deb822 style alike).
@@ -34,6 +37,22 @@ _apt_system_mirror() {
             END { if (best == "") best = other; if (best != "") print best }'
 }
 
+_apt_sources() {
+    local main=$1 security=$2 keyring=$3
+    if [ "$_apt_suites" = sid ]; then
+        echo "deb [signed-by=$keyring] $main sid main"
+        return
+    fi
+    cat <<END
+deb [signed-by=$keyring] $main bookworm main
+deb [signed-by=$keyring] $security bookworm-security main
+deb [signed-by=$keyring] $main bookworm-backports main
+deb [signed-by=$keyring] $main trixie main
+deb [signed-by=$keyring] $main trixie-backports main
+deb-src [signed-by=$keyring] $main trixie main
+END
+}
+
 _apt_write_config() {
     local main security keyring=/usr/share/keyrings/debian-archive-keyring.gpg
     main=${FADUMP_MIRROR:-$(_apt_system_mirror '^(bookworm|trixie|stable|oldstable)(-updates|-backports)?$' '/debian$')}
@@ -47,14 +66,7 @@ _apt_write_config() {
         die "$keyring is missing" "apt-get install debian-archive-keyring"
     mkdir -p "$apt_dir"/{etc/none.d,lists/partial,archives/partial} "$apt_debs"
     : >"$apt_dir/status"
-    cat >"$apt_dir/sources.list.new" <<END
-deb [signed-by=$keyring] $main bookworm main
-deb [signed-by=$keyring] $security bookworm-security main
-deb [signed-by=$keyring] $main bookworm-backports main
-deb [signed-by=$keyring] $main trixie main
-deb [signed-by=$keyring] $main trixie-backports main
-deb-src [signed-by=$keyring] $main trixie main
-END
+    _apt_sources "$main" "$security" "$keyring" >"$apt_dir/sources.list.new"
     # System settings stay in force (a proxy, say), but for what changes which
     # versions are seen, and for hooks that act on the system.
     cat >"$apt_dir/apt.conf.new" <<END
@@ -100,9 +112,10 @@ END
 
 # Checkouts of which one asks for more suites than another share the cache:
 # lists belong to what they were asked for, files to all.
-apt_arch() {
+apt_use() {
     _apt_arch=$1
-    apt_dir=$cache/apt/$1-$(hash_inputs "$(declare -f _apt_write_config)")
+    _apt_suites=${2:-}
+    apt_dir=$cache/apt/$1${2:+-$2}-$(hash_inputs "$(declare -f _apt_sources _apt_write_config)")
     _apt_ready=
 }
 
@@ -130,9 +143,8 @@ _apt_update() {
     fi
 }
 
-# shellcheck disable=SC2154 # common.sh sets it
 apt_debs=$cache/apt/debs
-apt_arch amd64
+apt_use amd64
 
 # Standard output of the callers is often read, so all talk goes to stderr.
 _apt_setup() {

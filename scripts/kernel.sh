@@ -78,7 +78,7 @@ fetch_image() {
 # built there
 adopt_headers() {
     local dir=$1 release=$2 vars=$1/root/usr/src/linux-headers-$2/.kernelvariables
-    newer_toolchain
+    newer_toolchain x86_64-linux-gnu
     newer_libraries "$dir/root/usr/lib"
     sed -i "s|^override CROSS_COMPILE = .*|override CROSS_COMPILE = $toolchain|" "$vars"
     # No BTF is made (see below), so that nothing hangs on pahole's version.

@@ -5,9 +5,11 @@
 # cache, for what Debian 13 built: its kernels' headers name gcc-14, and the
 # programs of its linux-kbuild ask for a newer C library than Debian 12's.
 #
-#   newer_toolchain [TRIPLET]   have it for x86_64-linux-gnu, or for another;
+#   newer_toolchain TRIPLET     have it for x86_64-linux-gnu, or for another;
 #                               sets $toolchain, a prefix for CROSS_COMPILE
 #   newer_libraries DIR         let the programs below DIR run here
+
+# shellcheck disable=SC2154,SC2034 # common.sh sets cache; toolchain is a result
 
 # What gcc, binutils and kbuild's programs are linked to
 _newer_libs=(libc6 libgcc-s1 libstdc++6 zlib1g libzstd1 libgmp10 libisl23 libmpc3
@@ -74,7 +76,7 @@ _newer_have_gcc() {
 }
 
 newer_toolchain() {
-    local triplet=${1:-x86_64-linux-gnu} dir
+    local triplet=$1 dir
     _newer_root
     dir=$cache/newer/gcc-$triplet-$(hash_inputs "$newer_root" \
         "$(declare -f _newer_have_gcc _newer_adopt)")

@@ -106,7 +106,8 @@ def crash_show(kernel, dump, title, commands):
     """Run crash(8) on the dump and show what it says."""
     begin = time.monotonic()
     proc = subprocess.run(
-        [build.crash_tool(), '-s', '--no_scroll', kernel.vmlinux, dump],
+        [*build.crash_command(kernel), '-s', '--no_scroll', kernel.vmlinux,
+         dump],
         input='\n'.join(c for _, c in commands) + '\nquit\n',
         capture_output=True, text=True, errors='replace', check=False)
     if proc.returncode:
@@ -250,8 +251,9 @@ def main():
                        ('qemu.log', 'QEMU\'s command line and messages')):
         say(f'  {name:<14}{what}')
         if name == 'vmcore.kdump':
-            say(f'  {"":<14}  {build.crash_tool()} '
-                f'{kernel.vmlinux} {os.path.join(OUT, name)}')
+            say(f'  {"":<14}  ' + ' '.join(
+                [*build.crash_command(kernel), kernel.vmlinux,
+                 os.path.join(OUT, name)]))
 
 
 if __name__ == '__main__':

@@ -38,7 +38,7 @@ GUESTS = (
 PROGRAM = {'mremap': 'host program: moved',
            'threads': 'host program: copied by threads',
            'bounce': 'host program: copied through 32 MiB',
-           'bounce-warm': 'host program: the same, warm'}
+           'bounce-warm': 'host program: copied through 32 MiB, warm'}
 
 
 def properties(boot_mem):

@@ -40,6 +40,10 @@
 #include <linux/sched.h>
 #include <linux/string.h>
 
+#ifdef CONFIG_X86_64
+#include <asm/switch_to.h>
+#endif
+
 #include "fadump.h"
 
 /*
@@ -71,9 +75,8 @@ static struct elf_prstatus fadump_prstatus;
 static struct pt_regs fadump_regs;
 
 /*
- * As kdump does it: registers of the fault if there was one, else those at the
- * probed instruction, from which a debugger unwinds to whoever panicked. May
- * run in NMI context: plain stores to memory of our own.
+ * From @regs a debugger unwinds to whoever panicked; @ip if not 0 is where they
+ * were really taken. May run in NMI context: plain stores to memory of our own.
  */
 static void fadump_note_fill(const struct pt_regs *regs, unsigned long ip)
 {
@@ -91,7 +94,8 @@ static void fadump_note_fill(const struct pt_regs *regs, unsigned long ip)
 	if (ip)
 		instruction_pointer_set(&fadump_regs, ip);
 	memset(&fadump_prstatus, 0, sizeof(fadump_prstatus));
-	fadump_prstatus.common.pr_pid = current->pid;
+	/* As in the device's own notes: drgn finds a CPU's registers by it. */
+	fadump_prstatus.common.pr_pid = raw_smp_processor_id() + 1;
 	/*
 	 * elf_core_copy_regs() needs what is not exported, to add what no
 	 * debugger looks at in kernel code. Up to there the two are alike.
@@ -151,22 +155,75 @@ static bool fadump_kdump_first(void)
 
 NOKPROBE_SYMBOL(fadump_kdump_first);
 
-/* May run in NMI context, with any lock held by anyone. */
-static void fadump_capture(const struct pt_regs *regs, unsigned long ip)
+static void fadump_trigger_and_wait(const struct fadump_device *dev)
+{
+	unsigned int ms;
+
+	dev->ops->fadump_trigger(dev->priv, FADUMP_TRIGGER_PANIC);
+	for (ms = 0; ms < FADUMP_TRIGGER_WAIT_MS; ms++)
+		mdelay(1);
+}
+NOKPROBE_SYMBOL(fadump_trigger_and_wait);
+
+#ifdef CONFIG_X86_64
+/*
+ * Of a task that runs, thread.sp has no meaning until it is switched out. Have it
+ * say that the task stopped where the probe is: crash 8.0.6 takes the frame
+ * pointer from there, for tasks that run as well, and with what the last switch
+ * left there it shows callers that are none; drgn 0.0.22 starts there.
+ */
+static void fadump_stop_at(const struct fadump_device *dev,
+			   const struct pt_regs *probed)
+{
+	struct inactive_task_frame frame = {
+		.r15 = probed->r15,
+		.r14 = probed->r14,
+		.r13 = probed->r13,
+		.r12 = probed->r12,
+		.bx = probed->bx,
+		.bp = probed->bp,
+		/* probed is the first instruction of a function */
+		.ret_addr = *(unsigned long *)kernel_stack_pointer((struct pt_regs *)probed),
+	};
+	unsigned long sp = current->thread.sp;
+
+	WRITE_ONCE(current->thread.sp, (unsigned long)&frame);
+	fadump_trigger_and_wait(dev);
+	WRITE_ONCE(current->thread.sp, sp);
+}
+NOKPROBE_SYMBOL(fadump_stop_at);
+#else
+static void fadump_stop_at(const struct fadump_device *dev,
+			   const struct pt_regs *probed)
+{
+	fadump_trigger_and_wait(dev);
+}
+#endif
+
+/*
+ * May run in NMI context, with any lock held by anyone. @probe with its registers
+ * @probed, or NULL; @fault: the registers of the fault, if there was one.
+ */
+static void fadump_capture(const struct kprobe *probe,
+			   const struct pt_regs *probed,
+			   const struct pt_regs *fault)
 {
 	const struct fadump_device *dev;
-	unsigned int ms;
 
 	/* Pairs with fadump_hook_arm(). */
 	dev = smp_load_acquire(&fadump_armed);
 	if (!dev || atomic_cmpxchg(&fadump_fired, 0, 1))
 		return;
 
-	if (regs)
-		fadump_note_fill(regs, ip);
-	dev->ops->fadump_trigger(dev->priv, FADUMP_TRIGGER_PANIC);
-	for (ms = 0; ms < FADUMP_TRIGGER_WAIT_MS; ms++)
-		mdelay(1);
+	/* What kdump has: the fault's if there was one. */
+	if (fault)
+		fadump_note_fill(fault, 0);
+	else if (probe)
+		fadump_note_fill(probed, (unsigned long)probe->addr);
+	if (probe)
+		fadump_stop_at(dev, probed);
+	else
+		fadump_trigger_and_wait(dev);
 
 	/* Still here: let the panic take its ordinary course. */
 	pr_emerg("the device did not act on the crash\n");
@@ -199,10 +256,8 @@ static int fadump_crash_pre(struct kprobe *p, struct pt_regs *regs)
 #endif
 	if (fadump_kdump_first())
 		fadump_yield();
-	else if (fault)
-		fadump_capture(fault, 0);
 	else
-		fadump_capture(regs, (unsigned long)p->addr);
+		fadump_capture(p, regs, fault);
 	return 0;
 }
 
@@ -211,7 +266,7 @@ NOKPROBE_SYMBOL(fadump_crash_pre);
 static int fadump_restart_pre(struct kprobe *p, struct pt_regs *regs)
 {
 	if (READ_ONCE(fadump_yielded))
-		fadump_capture(regs, (unsigned long)p->addr);
+		fadump_capture(p, regs, NULL);
 	return 0;
 }
 
@@ -222,7 +277,7 @@ static int fadump_panic_event(struct notifier_block *nb, unsigned long event,
 			      void *ptr)
 {
 	if (READ_ONCE(fadump_yielded) || !fadump_kdump_first())
-		fadump_capture(NULL, 0);
+		fadump_capture(NULL, NULL, NULL);
 	return NOTIFY_DONE;
 }
 
