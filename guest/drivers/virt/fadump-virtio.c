@@ -222,21 +222,28 @@ static int fadump_ctrl_simple(struct fadump_virtio *fv, u32 type)
 /* ------------------------------------------------------------------ */
 /* What the core asks for						*/
 
+/*
+ * All of it as it was at one moment: read until its generation stays. The host
+ * may release a dump between two fields.
+ */
+static void fadump_get_config(struct virtio_device *vdev,
+			      struct virtio_fadump_config *config)
+{
+	virtio_cread_bytes(vdev, 0, config, sizeof(*config));
+}
+
 static void fadump_virtio_get_status(void *priv, struct fadump_status *st)
 {
 	struct fadump_virtio *fv = priv;
-	u32 state, flags;
+	struct virtio_fadump_config config;
 
-	virtio_cread_le(fv->vdev, struct virtio_fadump_config, state, &state);
-	virtio_cread_le(fv->vdev, struct virtio_fadump_config, flags, &flags);
-	virtio_cread_le(fv->vdev, struct virtio_fadump_config, desc_size,
-			&st->desc_size);
-	virtio_cread_le(fv->vdev, struct virtio_fadump_config, boot_mem_max,
-			&st->boot_mem_max);
-	virtio_cread_le(fv->vdev, struct virtio_fadump_config, nr_boots,
-			&st->nr_boots);
-	st->reading = flags & VIRTIO_FADUMP_CONFIG_F_READING;
-	switch (state) {
+	fadump_get_config(fv->vdev, &config);
+	st->desc_size = le64_to_cpu(config.desc_size);
+	st->boot_mem_max = le64_to_cpu(config.boot_mem_max);
+	st->nr_boots = le32_to_cpu(config.nr_boots);
+	st->reading = le32_to_cpu(config.flags) &
+		      VIRTIO_FADUMP_CONFIG_F_READING;
+	switch (le32_to_cpu(config.state)) {
 	case VIRTIO_FADUMP_STATE_REGISTERED:
 		st->state = FADUMP_STATE_REGISTERED;
 		break;
@@ -442,15 +449,14 @@ static int fadump_validate(struct virtio_device *vdev)
 	return 0;
 }
 
-static void fadump_read_window(struct virtio_device *vdev,
+static void fadump_find_window(struct virtio_device *vdev,
+			       const struct virtio_fadump_config *config,
 			       struct fadump_extent *window)
 {
 	struct virtio_shm_region shm;
 
-	virtio_cread_le(vdev, struct virtio_fadump_config, window_addr,
-			&window->addr);
-	virtio_cread_le(vdev, struct virtio_fadump_config, window_len,
-			&window->len);
+	window->addr = le64_to_cpu(config->window_addr);
+	window->len = le64_to_cpu(config->window_len);
 	if (window->addr)
 		return;
 	if (virtio_get_shm_region(vdev, &shm, VIRTIO_FADUMP_SHM_ID_WINDOW)) {
@@ -464,27 +470,27 @@ static void fadump_read_window(struct virtio_device *vdev,
 static int fadump_read_config(struct fadump_virtio *fv)
 {
 	struct virtio_device *vdev = fv->vdev;
+	struct virtio_fadump_config config;
 	struct virtio_fadump_register *reg;
 	u32 max;
 
-	virtio_cread_le(vdev, struct virtio_fadump_config, max_regions, &max);
-	max = min_t(u32, max, (FADUMP_REQ_SIZE - sizeof(*reg)) /
-			      sizeof(reg->regions[0]));
+	fadump_get_config(vdev, &config);
+	max = min_t(u32, le32_to_cpu(config.max_regions),
+		    (FADUMP_REQ_SIZE - sizeof(*reg)) / sizeof(reg->regions[0]));
 	if (max <= FADUMP_OTHER_REGIONS) {
 		pr_err("the device takes %u regions, this driver needs %u\n",
 		       max, FADUMP_OTHER_REGIONS + 1);
 		return -ENODEV;
 	}
 	fv->dev.max_pieces = max - FADUMP_OTHER_REGIONS;
-	virtio_cread_le(vdev, struct virtio_fadump_config, discard_size,
-			&fv->dev.discard_size);
+	fv->dev.discard_size = le64_to_cpu(config.discard_size);
 	fv->dev.priv = fv;
 	fv->dev.host_mem = virtio_has_feature(vdev, VIRTIO_FADUMP_F_HOST_MEM);
 	fv->dev.guest_mem = virtio_has_feature(vdev, VIRTIO_FADUMP_F_GUEST_MEM);
 	fv->dev.ops = virtio_has_feature(vdev, VIRTIO_FADUMP_F_DISCARD) &&
 		      is_power_of_2(fv->dev.discard_size) ?
 		      &fadump_virtio_discard_ops : &fadump_virtio_ops;
-	fadump_read_window(vdev, &fv->dev.window);
+	fadump_find_window(vdev, &config, &fv->dev.window);
 	return 0;
 }
 
