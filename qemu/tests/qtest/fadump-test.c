@@ -26,9 +26,11 @@
 #include "standard-headers/linux/virtio_pci.h"
 
 #define SLOT 4
-#define SHM_BAR 4
+/* where the machine has no place for the window */
+#define WINDOW_BAR 4
 /* above all RAM that these machines have */
-#define SHM_ADDR (64 * GiB)
+#define BAR_ADDR (64 * GiB)
+#define FW_CFG_DESC "etc/fadump-dump"
 #define TIMEOUT_US (30 * G_USEC_PER_SEC)
 
 #define B (128 * MiB)
@@ -36,9 +38,8 @@
 #define MAX_REGIONS 512
 
 /* The guest's notes, in boot memory, clear of what libqos allocates. */
-#define VMCOREINFO_ADDR (64 * MiB + 0x124)
-#define PARAM_ADDR (65 * MiB + 1)
-#define PARAM_LEN 77
+#define VMCOREINFO_ADDR (40 * MiB + 0x124)
+#define CRASH_NOTE_ADDR (41 * MiB + 4)
 
 /* ROM until firmware turns on shadow RAM; no machine here but one has VGA. */
 #define ROM_START 0xc0000
@@ -60,6 +61,7 @@ typedef struct Machine {
     const char *opts;
     Span ram[3];
     Span boot[4];
+    /* the first 64 MiB are on node 0, the rest is on node 1 */
     bool numa;
     /* how boot memory is set aside, if it is not moved */
     uint32_t method;
@@ -137,14 +139,26 @@ static const Machine machines[] = {
                          "-object memory-backend-ram,id=m,size=1G,share=on "
                          "-device fadump-dev,boot-mem=128M",
         { { 0, 1 * GiB } }, { { 0, B } }, false, VIRTIO_FADUMP_METHOD_SWAPPED
+    }, {
+        /* as on a machine that has no place for the window */
+        "q35/bar", "-M q35 -m 1G -smp 2 -device fadump-dev,boot-mem=128M,"
+                   "x-window-bar=on",
+        { { 0, 1 * GiB } }, { { 0, B } }
+    }, {
+        "q35/bar-swap", "-M q35 -m 1G -smp 2 -device fadump-dev,boot-mem=128M,"
+                        "x-window-bar=on,x-move=off",
+        { { 0, 1 * GiB } }, { { 0, B } }, false, VIRTIO_FADUMP_METHOD_SWAPPED
     }
 };
 
 #define PC_1G (&machines[0])
 #define Q35_1G (&machines[1])
+#define PC_3G (&machines[2])
 #define Q35_3G (&machines[3])
 #define PC_6G (&machines[5])
 #define Q35_SWAP (&machines[10])
+#define PC_NUMA_MEMFD (&machines[13])
+#define Q35_BAR_SWAP (&machines[16])
 
 typedef struct Fadump {
     const Machine *m;
@@ -153,7 +167,10 @@ typedef struct Fadump {
     QFWCFG *fw_cfg;
     QVirtioPCIDevice *dev;
     QVirtQueue *vq;
-    uint64_t shm_size;
+    /* where the window lies, and its size */
+    uint64_t window, window_len;
+    /* boot memory that REGISTER asks for, 0 for the default */
+    uint64_t ask;
     char *dir;
     unsigned resets;
     unsigned crashloaded;
@@ -283,14 +300,12 @@ static void find_device(Fadump *f)
     g_assert_cmpint(f->dev->vdev.device_type, ==, VIRTIO_ID_FADUMP);
 }
 
-/* libqos maps below 4 GiB only, and the shared memory is a 64-bit BAR. */
-static void map_shm(Fadump *f)
+/* libqos maps below 4 GiB only, and the window is a 64-bit BAR. */
+static void map_bar(Fadump *f)
 {
     QPCIDevice *pdev = f->dev->pdev;
-    const int lo = PCI_BASE_ADDRESS_0 + 4 * SHM_BAR, hi = lo + 4;
-    uint64_t bar, off = 0, len = 0;
-    uint8_t cap = 0;
-    int found = 0;
+    const int lo = PCI_BASE_ADDRESS_0 + 4 * WINDOW_BAR, hi = lo + 4;
+    uint64_t bar;
 
     qpci_config_writel(pdev, lo, 0xffffffff);
     qpci_config_writel(pdev, hi, 0xffffffff);
@@ -299,11 +314,19 @@ static void map_shm(Fadump *f)
     g_assert_cmphex(bar & ~PCI_BASE_ADDRESS_MEM_MASK, ==,
                     PCI_BASE_ADDRESS_MEM_TYPE_64 |
                     PCI_BASE_ADDRESS_MEM_PREFETCH);
-    f->shm_size = -(bar & PCI_BASE_ADDRESS_MEM_MASK);
-    qpci_config_writel(pdev, lo, (uint32_t)SHM_ADDR);
-    qpci_config_writel(pdev, hi, SHM_ADDR >> 32);
+    g_assert_cmphex(-(bar & PCI_BASE_ADDRESS_MEM_MASK), >=, f->window_len);
+    qpci_config_writel(pdev, lo, (uint32_t)BAR_ADDR);
+    qpci_config_writel(pdev, hi, BAR_ADDR >> 32);
+}
 
-    /* the driver finds it by its capability */
+/* Shared memory regions that the device has; @len of one of them */
+static int find_shm(Fadump *f, uint64_t *len)
+{
+    QPCIDevice *pdev = f->dev->pdev;
+    uint64_t off;
+    uint8_t cap = 0;
+    int found = 0;
+
     while ((cap = qpci_find_capability(pdev, PCI_CAP_ID_VNDR, cap))) {
         if (qpci_config_readb(pdev, cap + offsetof(struct virtio_pci_cap,
                                                    cfg_type)) !=
@@ -312,22 +335,52 @@ static void map_shm(Fadump *f)
         }
         found++;
         g_assert_cmpint(qpci_config_readb(pdev, cap +
-                        offsetof(struct virtio_pci_cap, bar)), ==, SHM_BAR);
+                        offsetof(struct virtio_pci_cap, bar)), ==, WINDOW_BAR);
         g_assert_cmpint(qpci_config_readb(pdev, cap +
                         offsetof(struct virtio_pci_cap, id)), ==,
-                        VIRTIO_FADUMP_SHM_ID_DUMP);
+                        VIRTIO_FADUMP_SHM_ID_WINDOW);
         off = qpci_config_readl(pdev, cap + offsetof(struct virtio_pci_cap64,
                                                      cap.offset)) |
               (uint64_t)qpci_config_readl(pdev, cap +
                   offsetof(struct virtio_pci_cap64, offset_hi)) << 32;
-        len = qpci_config_readl(pdev, cap + offsetof(struct virtio_pci_cap64,
-                                                     cap.length)) |
-              (uint64_t)qpci_config_readl(pdev, cap +
-                  offsetof(struct virtio_pci_cap64, length_hi)) << 32;
+        *len = qpci_config_readl(pdev, cap + offsetof(struct virtio_pci_cap64,
+                                                      cap.length)) |
+               (uint64_t)qpci_config_readl(pdev, cap +
+                   offsetof(struct virtio_pci_cap64, length_hi)) << 32;
+        g_assert_cmphex(off, ==, 0);
     }
-    g_assert_cmpint(found, ==, 1);
-    g_assert_cmphex(off, ==, 0);
-    g_assert_cmphex(len, ==, f->shm_size);
+    return found;
+}
+
+#define CONFIG_OFF(field) offsetof(struct virtio_fadump_config, field)
+#define CONFIG_L(f, field) \
+    qvirtio_config_readl(&(f)->dev->vdev, CONFIG_OFF(field))
+#define CONFIG_Q(f, field) \
+    qvirtio_config_readq(&(f)->dev->vdev, CONFIG_OFF(field))
+
+/* As a driver does: by config space, or by the capability. */
+static void find_window(Fadump *f)
+{
+    QVirtioDevice *vdev = &f->dev->vdev;
+    uint64_t len = 0;
+    int shm = find_shm(f, &len);
+
+    /* for libqos; config space may be read before */
+    vdev->features = 1ull << VIRTIO_F_VERSION_1;
+    vdev->features_negotiated = true;
+    f->window = CONFIG_Q(f, window_addr);
+    f->window_len = CONFIG_Q(f, window_len);
+    g_assert_cmpint(shm, ==, strstr(f->m->opts, "x-window-bar") ? 1 : 0);
+    if (shm) {
+        g_assert_cmphex(f->window, ==, 0);
+        g_assert_cmphex(len, ==, f->window_len);
+        f->window = BAR_ADDR;
+        map_bar(f);
+    } else {
+        g_assert_cmphex(f->window, !=, 0);
+        g_assert_cmpint(qpci_config_readl(f->dev->pdev, PCI_BASE_ADDRESS_0 +
+                                          4 * WINDOW_BAR), ==, 0);
+    }
 }
 
 /* Bring the device up as after a boot, with @features at most. */
@@ -339,7 +392,7 @@ static void probe_features(Fadump *f, uint64_t features)
     vdev = &f->dev->vdev;
     f->qs->pcibus->mmio_alloc_ptr = 0xe0000000;
     qvirtio_pci_device_enable(f->dev);
-    map_shm(f);
+    find_window(f);
     qvirtio_start_device(vdev);
     qvirtio_set_features(vdev, qvirtio_get_features(vdev) & features);
     f->vq = qvirtqueue_setup(vdev, &f->qs->alloc, VIRTIO_FADUMP_VQ_CTRL);
@@ -408,12 +461,6 @@ static void guest_reset(Fadump *f)
 
 /* ------------------------------------------------------------------ */
 /* Config space                                                       */
-
-#define CONFIG_OFF(field) offsetof(struct virtio_fadump_config, field)
-#define CONFIG_L(f, field) \
-    qvirtio_config_readl(&(f)->dev->vdev, CONFIG_OFF(field))
-#define CONFIG_Q(f, field) \
-    qvirtio_config_readq(&(f)->dev->vdev, CONFIG_OFF(field))
 
 #define assert_state(f, name) \
     g_assert_cmpint(CONFIG_L(f, state), ==, VIRTIO_FADUMP_STATE_##name)
@@ -500,11 +547,10 @@ static uint32_t request_full(Fadump *f, const void *req, size_t len,
     return status;
 }
 
-static uint32_t request(Fadump *f, uint16_t type)
+static uint32_t request(Fadump *f, uint32_t type)
 {
     struct virtio_fadump_req req = {
-        .version = cpu_to_le16(VIRTIO_FADUMP_VERSION),
-        .type = cpu_to_le16(type),
+        .type = cpu_to_le32(type),
         .size = cpu_to_le32(sizeof(req)),
     };
     uint64_t detail;
@@ -517,32 +563,67 @@ static uint32_t request(Fadump *f, uint16_t type)
     return status;
 }
 
-static uint32_t get_descriptor(Fadump *f, void *buf, size_t room, size_t cut,
-                               uint64_t *detail)
+/*
+ * The answer to GET_BOOT_MEM for @size, in host byte order, with room for @room
+ * ranges; the caller frees.
+ */
+static struct virtio_fadump_boot_mem *
+get_boot_mem(Fadump *f, uint64_t size, size_t room, size_t cut,
+             uint32_t *status, uint64_t *detail)
 {
-    struct virtio_fadump_req req = {
-        .version = cpu_to_le16(VIRTIO_FADUMP_VERSION),
-        .type = cpu_to_le16(VIRTIO_FADUMP_REQ_GET_DESCRIPTOR),
-        .size = cpu_to_le32(sizeof(req)),
+    const struct virtio_fadump_get_boot_mem req = {
+        .hdr.type = cpu_to_le32(VIRTIO_FADUMP_REQ_GET_BOOT_MEM),
+        .hdr.size = cpu_to_le32(sizeof(req)),
+        .size = cpu_to_le64(size),
     };
+    const size_t len = sizeof(struct virtio_fadump_boot_mem) +
+                       room * sizeof(struct virtio_fadump_extent);
+    struct virtio_fadump_boot_mem *mem = g_malloc0(len);
+    uint32_t i;
 
-    return request_full(f, &req, sizeof(req), buf, room, cut, detail);
+    *status = request_full(f, &req, sizeof(req),
+                           (uint8_t *)mem + sizeof(mem->hdr),
+                           len - sizeof(mem->hdr), cut, detail);
+    if (*status == VIRTIO_FADUMP_S_OK) {
+        mem->size = le64_to_cpu(mem->size);
+        mem->nr_ranges = le32_to_cpu(mem->nr_ranges);
+        g_assert_cmpint(mem->reserved, ==, 0);
+        g_assert_cmpint(mem->nr_ranges, <=, room);
+        for (i = 0; i < mem->nr_ranges; i++) {
+            mem->ranges[i].addr = le64_to_cpu(mem->ranges[i].addr);
+            mem->ranges[i].len = le64_to_cpu(mem->ranges[i].len);
+        }
+    }
+    return mem;
+}
+
+/* As above, of what must be granted */
+static struct virtio_fadump_boot_mem *ask_boot_mem(Fadump *f, uint64_t size)
+{
+    struct virtio_fadump_boot_mem *mem;
+    uint32_t status;
+    uint64_t detail;
+
+    mem = get_boot_mem(f, size, 8, 0, &status, &detail);
+    g_assert_cmpint(status, ==, VIRTIO_FADUMP_S_OK);
+    g_assert_cmpint(detail, ==, 0);
+    return mem;
 }
 
 /* A REGISTER request of @n regions, in host byte order; the caller frees. */
 static struct virtio_fadump_register *
 make_register(const struct virtio_fadump_region *regions, uint32_t n,
-              size_t *size)
+              uint64_t boot_mem, size_t *size)
 {
     struct virtio_fadump_register *reg;
     uint32_t i;
 
     *size = sizeof(*reg) + n * sizeof(reg->regions[0]);
     reg = g_malloc0(*size);
-    reg->hdr.version = cpu_to_le16(VIRTIO_FADUMP_VERSION);
-    reg->hdr.type = cpu_to_le16(VIRTIO_FADUMP_REQ_REGISTER);
+    reg->hdr.type = cpu_to_le32(VIRTIO_FADUMP_REQ_REGISTER);
     reg->hdr.size = cpu_to_le32(*size);
     reg->nr_regions = cpu_to_le32(n);
+    reg->boot_mem = cpu_to_le64(boot_mem);
     for (i = 0; i < n; i++) {
         reg->regions[i] = (struct virtio_fadump_region) {
             .type = cpu_to_le32(regions[i].type),
@@ -562,7 +643,7 @@ static uint32_t do_register(Fadump *f,
     g_autofree struct virtio_fadump_register *reg = NULL;
     size_t size;
 
-    reg = make_register(regions, n, &size);
+    reg = make_register(regions, n, f->ask ?: B, &size);
     return request_full(f, reg, size, NULL, 0, 0, detail);
 }
 
@@ -571,48 +652,66 @@ static uint32_t do_register(Fadump *f,
     { VIRTIO_FADUMP_REGION_BOOT_MEM, 0, (src), (len), HOST }
 #define VMCOREINFO(src, len) \
     { VIRTIO_FADUMP_REGION_VMCOREINFO, 0, (src), (len) }
-#define PARAM(src, len) \
-    { VIRTIO_FADUMP_REGION_PARAM, 0, (src), (len) }
+#define CRASH_NOTE(src, len) \
+    { VIRTIO_FADUMP_REGION_CRASH_NOTE, 0, (src), (len) }
+
+static size_t make_note(uint8_t *buf, const char *name, uint32_t type,
+                        const void *desc, size_t desc_size)
+{
+    const size_t namesz = strlen(name) + 1;
+
+    stl_le_p(buf, namesz);
+    stl_le_p(buf + 4, desc_size);
+    stl_le_p(buf + 8, type);
+    memcpy(buf + 12, name, namesz);
+    memcpy(buf + 12 + ROUND_UP(namesz, 4), desc, desc_size);
+    return 12 + ROUND_UP(namesz, 4) + ROUND_UP(desc_size, 4);
+}
 
 /* The note as a kernel has it, in a page that is longer. */
 static size_t vmcoreinfo_note(uint8_t *buf)
 {
-    static const char name[] = "VMCOREINFO";
     static const char desc[] = "OSRELEASE=qtest\nPAGESIZE=4096\n";
 
-    stl_le_p(buf, sizeof(name));
-    stl_le_p(buf + 4, sizeof(desc));
-    stl_le_p(buf + 8, 0);
-    memcpy(buf + 12, name, sizeof(name));
-    memcpy(buf + 12 + ROUND_UP(sizeof(name), 4), desc, sizeof(desc));
-    return 12 + ROUND_UP(sizeof(name), 4) + ROUND_UP(sizeof(desc), 4);
+    return make_note(buf, "VMCOREINFO", 0, desc, sizeof(desc));
 }
 
-static void make_param(uint8_t *buf)
+/* Registers as a kernel that panics gives them. */
+static size_t crash_note(uint8_t *buf)
 {
+    uint8_t regs[336];
     int i;
 
-    for (i = 0; i < PARAM_LEN; i++) {
-        buf[i] = 255 - i;
+    for (i = 0; i < sizeof(regs); i++) {
+        regs[i] = 255 - i;
     }
+    return make_note(buf, "CORE", NT_PRSTATUS, regs, sizeof(regs));
 }
 
-/* What a kernel does at boot. */
+/* Register @f->ask bytes of boot memory, as a kernel does at boot. */
 static uint32_t register_all(Fadump *f)
 {
-    const struct virtio_fadump_region regions[] = {
+    g_autofree struct virtio_fadump_boot_mem *mem = ask_boot_mem(f, f->ask);
+    struct virtio_fadump_region regions[3 + 8] = {
         CPU_STATE,
-        BOOT_MEM(0, CONFIG_Q(f, boot_mem_size)),
         VMCOREINFO(VMCOREINFO_ADDR, 4096),
-        PARAM(PARAM_ADDR, PARAM_LEN),
+        CRASH_NOTE(CRASH_NOTE_ADDR, 4096),
     };
-    uint8_t note[4096] = { 0 }, param[PARAM_LEN];
+    uint8_t note[4096] = { 0 }, crash[4096] = { 0 };
+    g_autofree struct virtio_fadump_register *reg = NULL;
+    size_t size;
+    uint32_t i;
 
+    for (i = 0; i < mem->nr_ranges; i++) {
+        regions[3 + i] = (struct virtio_fadump_region)
+                         BOOT_MEM(mem->ranges[i].addr, mem->ranges[i].len);
+    }
     vmcoreinfo_note(note);
-    make_param(param);
+    crash_note(crash);
     qtest_bufwrite(f->qts, VMCOREINFO_ADDR, note, sizeof(note));
-    qtest_bufwrite(f->qts, PARAM_ADDR, param, sizeof(param));
-    return do_register(f, regions, ARRAY_SIZE(regions), NULL);
+    qtest_bufwrite(f->qts, CRASH_NOTE_ADDR, crash, sizeof(crash));
+    reg = make_register(regions, 3 + mem->nr_ranges, mem->size, &size);
+    return request_full(f, reg, size, NULL, 0, 0, NULL);
 }
 
 #define assert_request(f, name, expected) \
@@ -708,7 +807,7 @@ static void check_ram(Fadump *f, const GArray *pieces)
 
         g_assert_nonnull(p);
         make_pattern(page, addr);
-        qtest_bufread(f->qts, p->boot ? SHM_ADDR + p->dest + (addr - p->base)
+        qtest_bufread(f->qts, p->boot ? f->window + p->dest + (addr - p->base)
                                       : addr, got, sizeof(got));
         g_assert_cmpmem(got, sizeof(got), page, sizeof(page));
         *(p->boot ? &held : &in_place) += 1;
@@ -979,42 +1078,24 @@ static GByteArray *read_descriptor(Fadump *f)
     g_assert_cmpint(size, >=, sizeof(struct virtio_fadump_desc));
     g_assert_cmpint(size, <=, CONFIG_Q(f, desc_size_max));
     g_byte_array_set_size(desc, size);
-    g_assert_cmpint(get_descriptor(f, desc->data, size, 0, NULL), ==,
-                    VIRTIO_FADUMP_S_OK);
+    qtest_bufread(f->qts, f->window, desc->data, size);
     return desc;
 }
 
-/* The three ways to it give the same bytes. */
+/* Firmware finds the same bytes in its file. */
 static void check_descriptor_copies(Fadump *f, const GByteArray *desc)
 {
-    g_autoptr(GByteArray) file = read_fw_cfg(f, VIRTIO_FADUMP_FW_CFG_FILE);
-    g_autofree uint8_t *buf = g_malloc0(desc->len + 1);
-    uint64_t detail;
+    g_autoptr(GByteArray) file = read_fw_cfg(f, FW_CFG_DESC);
 
     g_assert_cmpmem(file->data, file->len, desc->data, desc->len);
+}
 
-    qtest_bufread(f->qts, SHM_ADDR, buf, desc->len);
-    g_assert_cmpmem(buf, desc->len, desc->data, desc->len);
+/* Whether the window is in the guest's memory map now. */
+static void assert_window(Fadump *f, bool shown)
+{
+    g_autofree char *map = qtest_hmp(f->qts, "info mtree -f");
 
-    /* in parts, the header too */
-    memset(buf, 0, desc->len);
-    g_assert_cmpint(get_descriptor(f, buf, desc->len, 9, &detail), ==,
-                    VIRTIO_FADUMP_S_OK);
-    g_assert_cmpmem(buf, desc->len, desc->data, desc->len);
-
-    /* no more than there is */
-    g_assert_cmpint(get_descriptor(f, buf, desc->len + 1, 0, &detail), ==,
-                    VIRTIO_FADUMP_S_OK);
-    g_assert_cmpint(buf[desc->len], ==, 0xa5);
-
-    /* one byte short */
-    g_assert_cmpint(get_descriptor(f, buf, desc->len - 1, 0, &detail), ==,
-                    VIRTIO_FADUMP_S_NO_SPACE);
-    g_assert_cmpint(detail, ==, sizeof(struct virtio_fadump_resp) + desc->len);
-    g_assert_cmpint(buf[0], ==, 0xa5);
-    g_assert_cmpint(get_descriptor(f, NULL, 0, 0, &detail), ==,
-                    VIRTIO_FADUMP_S_NO_SPACE);
-    g_assert_cmpint(detail, ==, sizeof(struct virtio_fadump_resp) + desc->len);
+    g_assert_true(!!strstr(map, "fadump-desc") == shown);
 }
 
 static void check_note(const uint8_t **pos, const uint8_t *end,
@@ -1036,34 +1117,80 @@ static void check_note(const uint8_t **pos, const uint8_t *end,
     *pos = *data + ROUND_UP(*size, 4);
 }
 
-static void check_notes(const struct virtio_fadump_desc *h, bool vmcoreinfo)
+static void check_part(const struct virtio_fadump_desc *h,
+                       const struct virtio_fadump_part *part,
+                       const char *name, uint32_t type, const uint8_t **data,
+                       uint32_t *size)
 {
-    const uint8_t *pos = (const uint8_t *)h + le64_to_cpu(h->notes_off);
-    const uint8_t *end = pos + le64_to_cpu(h->notes_size);
-    uint32_t i, size, n = le32_to_cpu(h->nr_vcpus);
-    uint8_t note[4096] = { 0 };
-    const uint8_t *data;
-    size_t len;
+    const uint8_t *pos = (const uint8_t *)h + le64_to_cpu(part->off);
+    const uint8_t *end = pos + le64_to_cpu(part->size);
 
-    for (i = 0; i < n; i++) {
-        check_note(&pos, end, "CORE", NT_PRSTATUS, &data, &size);
+    g_assert_cmpint(le64_to_cpu(part->off) % 4, ==, 0);
+    g_assert_cmpint(le64_to_cpu(part->off), >=, sizeof(*h));
+    g_assert_cmpint(le64_to_cpu(part->off), <, le64_to_cpu(h->total_size));
+    g_assert_cmpint(le64_to_cpu(part->size), <=, le64_to_cpu(h->total_size) -
+                                                 le64_to_cpu(part->off));
+    check_note(&pos, end, name, type, data, size);
+    g_assert_true(pos == end);
+}
+
+static void assert_part(const struct virtio_fadump_desc *h,
+                        const struct virtio_fadump_part *part,
+                        const uint8_t *note, size_t size)
+{
+    g_assert_cmpmem((const uint8_t *)h + le64_to_cpu(part->off),
+                    le64_to_cpu(part->size), note, size);
+}
+
+static void assert_no_part(const struct virtio_fadump_part *part)
+{
+    g_assert_cmpint(part->off, ==, 0);
+    g_assert_cmpint(part->size, ==, 0);
+}
+
+static void check_vcpu_notes(const struct virtio_fadump_desc *h)
+{
+    const struct virtio_fadump_vcpu *vcpu = (const void *)
+        ((const uint8_t *)h + le64_to_cpu(h->vcpus_off));
+    const uint8_t *data;
+    uint32_t i, size;
+
+    for (i = 0; i < le32_to_cpu(h->nr_vcpus); i++) {
+        check_part(h, &vcpu[i].notes, "CORE", NT_PRSTATUS, &data, &size);
         g_assert_cmpint(size, >, PRSTATUS_CS + 4);
         g_assert_cmpint(ldl_le_p(data + PRSTATUS_PID), ==, i + 1);
         /* the reset vector: no vCPU has run */
         g_assert_cmphex(ldl_le_p(data + PRSTATUS_EIP), ==, 0xfff0);
         g_assert_cmphex(lduw_le_p(data + PRSTATUS_CS), ==, 0xf000);
-    }
-    for (i = 0; i < n; i++) {
-        check_note(&pos, end, "QEMU", 0, &data, &size);
+        check_part(h, &vcpu[i].hv_note, "QEMU", 0, &data, &size);
         g_assert_cmpint(ldl_le_p(data), ==, 1);
         g_assert_cmpint(ldl_le_p(data + 4), ==, size);
     }
-    if (vmcoreinfo) {
-        len = vmcoreinfo_note(note);
-        g_assert_cmpmem(pos, end - pos, note, len);
+}
+
+/* As register_all() has had them taken; the kernel's note at a panic only. */
+static void check_notes(const struct virtio_fadump_desc *h)
+{
+    uint8_t note[4096] = { 0 };
+
+    check_vcpu_notes(h);
+    assert_part(h, &h->vmcoreinfo, note, vmcoreinfo_note(note));
+    if (le32_to_cpu(h->cause) == VIRTIO_FADUMP_CAUSE_PANIC) {
+        memset(note, 0, sizeof(note));
+        assert_part(h, &h->crash_note, note, crash_note(note));
     } else {
-        g_assert_true(pos == end);
+        assert_no_part(&h->crash_note);
     }
+}
+
+static uint64_t total_size(const Span *r)
+{
+    uint64_t sum = 0;
+
+    for (; r->size; r++) {
+        sum += r->size;
+    }
+    return sum;
 }
 
 /* Check all that is in @desc but times and notes; returns its ranges. */
@@ -1081,7 +1208,7 @@ static GArray *check_descriptor(Fadump *f, const GByteArray *desc,
     uint32_t i;
 
     g_assert_cmpmem(h->magic, 8, VIRTIO_FADUMP_DESC_MAGIC, 8);
-    g_assert_cmpint(le32_to_cpu(h->version), ==, VIRTIO_FADUMP_VERSION);
+    g_assert_cmpint(le32_to_cpu(h->version), ==, VIRTIO_FADUMP_DESC_VERSION);
     g_assert_cmpint(le32_to_cpu(h->hdr_size), ==, sizeof(*h));
     g_assert_cmpint(le64_to_cpu(h->total_size), ==, desc->len);
     memset(copy + checksum, 0, sizeof(h->checksum));
@@ -1091,7 +1218,7 @@ static GArray *check_descriptor(Fadump *f, const GByteArray *desc,
     g_assert_cmphex(le32_to_cpu(h->crash_cpu), ==, VIRTIO_FADUMP_CPU_NONE);
     g_assert_cmpint(le32_to_cpu(h->elf_machine), ==, EM_386);
     g_assert_cmpint(le32_to_cpu(h->reserved), ==, 0);
-    g_assert_cmphex(le64_to_cpu(h->boot_mem_size), ==, B);
+    g_assert_cmphex(le64_to_cpu(h->boot_mem), ==, total_size(f->m->boot));
 
     g_assert_cmpint(le32_to_cpu(h->nr_vcpus), ==, 2);
     g_assert_cmpint(le32_to_cpu(h->vcpu_size), ==, sizeof(*vcpu));
@@ -1101,7 +1228,9 @@ static GArray *check_descriptor(Fadump *f, const GByteArray *desc,
     vcpu = (const void *)(desc->data + vcpus_off);
     for (i = 0; i < 2; i++) {
         g_assert_cmpint(le64_to_cpu(vcpu[i].arch_id), ==, i);
-        g_assert_cmpint(vcpu[i].flags, ==, 0);
+        /* nobody has started the second one */
+        g_assert_cmpint(le32_to_cpu(vcpu[i].flags), ==,
+                        i ? VIRTIO_FADUMP_VCPU_F_OFF : 0);
         g_assert_cmpint(vcpu[i].reserved, ==, 0);
     }
 
@@ -1112,7 +1241,7 @@ static GArray *check_descriptor(Fadump *f, const GByteArray *desc,
                     desc->len);
     r = (const void *)(desc->data + ranges_off);
     for (i = 0; i < le32_to_cpu(h->nr_ranges); i++, r++) {
-        bool boot = le32_to_cpu(r->where) == VIRTIO_FADUMP_WHERE_SHM;
+        bool boot = le32_to_cpu(r->where) == VIRTIO_FADUMP_WHERE_WINDOW;
         Piece p = {
             le64_to_cpu(r->addr), le64_to_cpu(r->len), boot,
             le64_to_cpu(r->dest)
@@ -1120,7 +1249,9 @@ static GArray *check_descriptor(Fadump *f, const GByteArray *desc,
         Piece *last = NULL;
 
         g_assert_cmpint(le64_to_cpu(r->held), ==, p.size);
-        g_assert_cmpint(r->reserved, ==, 0);
+        g_assert_cmphex(le32_to_cpu(r->node), ==,
+                        !f->m->numa ? VIRTIO_FADUMP_NODE_NONE :
+                        p.base >= 64 * MiB);
         if (boot) {
             g_assert_cmpint(le32_to_cpu(r->flags), ==,
                             VIRTIO_FADUMP_RANGE_F_BOOT_MEM);
@@ -1131,7 +1262,7 @@ static GArray *check_descriptor(Fadump *f, const GByteArray *desc,
             g_assert_cmpint(p.dest, >=, MAX(held_end,
                                             CONFIG_Q(f, desc_size_max)));
             held_end = p.dest + p.size;
-            g_assert_cmpint(held_end, <=, f->shm_size);
+            g_assert_cmpint(held_end, <=, f->window_len);
             /* so that huge pages stay whole */
             g_assert_cmphex((p.dest - p.base) % (2 * MiB), ==, 0);
         } else {
@@ -1168,16 +1299,15 @@ static GArray *check_descriptor(Fadump *f, const GByteArray *desc,
 /* No dump is held, and nothing is left of one. */
 static void check_released(Fadump *f)
 {
-    g_autoptr(GByteArray) file = read_fw_cfg(f, VIRTIO_FADUMP_FW_CFG_FILE);
+    g_autoptr(GByteArray) file = read_fw_cfg(f, FW_CFG_DESC);
 
     assert_state(f, IDLE);
     g_assert_cmpint(CONFIG_Q(f, desc_size), ==, 0);
     g_assert_cmpint(CONFIG_L(f, nr_lost), ==, 0);
     g_assert_cmpint(CONFIG_L(f, nr_boots), ==, 0);
     g_assert_cmpint(file->len, ==, 0);
-    assert_zero(f, SHM_ADDR, f->shm_size);
+    assert_window(f, false);
     check_confinement(f, false);
-    assert_request(f, GET_DESCRIPTOR, NONE);
     assert_request(f, RELEASE, NONE);
 }
 
@@ -1189,11 +1319,19 @@ static void test_state(const void *opaque)
     Fadump *f = start_and_probe(opaque, "");
     const struct virtio_fadump_region none[] = { CPU_STATE };
 
-    g_assert_cmpint(CONFIG_L(f, version), ==, VIRTIO_FADUMP_VERSION);
-    g_assert_cmphex(CONFIG_Q(f, boot_mem_size), ==, B);
+    g_assert_cmpint(CONFIG_L(f, flags), ==, 0);
+    g_assert_cmphex(CONFIG_Q(f, boot_mem), ==, B);
+    g_assert_cmphex(CONFIG_Q(f, boot_mem_max), ==, 256 * MiB);
+    g_assert_cmphex(CONFIG_Q(f, block_size), ==, 128 * MiB);
+    g_assert_cmphex(CONFIG_Q(f, discard_size), ==, 4096);
     g_assert_cmpint(CONFIG_L(f, max_regions), ==, MAX_REGIONS);
     g_assert_cmpint(CONFIG_Q(f, desc_size_max), >,
-                    VIRTIO_FADUMP_VMCOREINFO_MAX + VIRTIO_FADUMP_PARAM_MAX);
+                    VIRTIO_FADUMP_VMCOREINFO_MAX +
+                    VIRTIO_FADUMP_CRASH_NOTE_MAX);
+    /* right above RAM and the 4 GiB that devices have a part of */
+    g_assert_cmphex(f->window, ==, 4 * GiB);
+    g_assert_cmphex(f->window_len, ==, CONFIG_Q(f, desc_size_max) +
+                                       256 * MiB);
     g_assert_cmpint(CONFIG_L(f, trigger), ==, 0);
     check_released(f);
     assert_request(f, UNREGISTER, NONE);
@@ -1204,7 +1342,6 @@ static void test_state(const void *opaque)
     /* a bad one as well: what is registered is looked at first */
     g_assert_cmpint(do_register(f, none, 1, NULL), ==, VIRTIO_FADUMP_S_EXISTS);
     assert_request(f, RELEASE, NONE);
-    assert_request(f, GET_DESCRIPTOR, NONE);
     assert_state(f, REGISTERED);
 
     assert_request(f, UNREGISTER, OK);
@@ -1225,7 +1362,10 @@ static void test_header(const void *opaque)
     };
     Fadump *f = start_and_probe(opaque, "");
     g_autofree struct virtio_fadump_register *reg = NULL, *big = NULL;
-    const uint64_t step = B / MAX_REGIONS;
+    const uint64_t step = B / MAX_REGIONS, not_granted[] = {
+        0, 1, B - 1, B + 1, B + 4096, 384 * MiB, GiB, UINT64_MAX,
+        UINT64_MAX - B + 1, 1ull << 63,
+    };
     struct virtio_fadump_region many[MAX_REGIONS + 1] = { CPU_STATE };
     struct virtio_fadump_req req, *hdr;
     size_t size, big_size;
@@ -1241,8 +1381,7 @@ static void test_header(const void *opaque)
 
     /* none of them has a whole header */
     req = (struct virtio_fadump_req) {
-        .version = cpu_to_le16(VIRTIO_FADUMP_VERSION),
-        .type = cpu_to_le16(VIRTIO_FADUMP_REQ_UNREGISTER),
+        .type = cpu_to_le32(VIRTIO_FADUMP_REQ_UNREGISTER),
     };
     assert_sent(&req, 0, MALFORMED, 0);
     for (i = 1; i < sizeof(req); i++) {
@@ -1260,31 +1399,34 @@ static void test_header(const void *opaque)
     req.size = cpu_to_le32(UINT32_MAX);
     assert_sent(&req, sizeof(req), MALFORMED, 0);
 
-    /* versions */
-    req.size = cpu_to_le32(sizeof(req));
-    req.version = 0;
-    assert_sent(&req, sizeof(req), MALFORMED, 0);
-    req.version = cpu_to_le16(VIRTIO_FADUMP_VERSION + 1);
-    assert_sent(&req, sizeof(req), MALFORMED, 0);
-    req.version = cpu_to_le16(VIRTIO_FADUMP_VERSION);
-
     /* types */
+    req.size = cpu_to_le32(sizeof(req));
     req.type = 0;
     assert_sent(&req, sizeof(req), UNSUPPORTED, 0);
-    req.type = cpu_to_le16(VIRTIO_FADUMP_REQ_RELEASE + 1);
-    assert_sent(&req, sizeof(req), UNSUPPORTED, VIRTIO_FADUMP_REQ_RELEASE + 1);
-    req.type = cpu_to_le16(0xffff);
-    assert_sent(&req, sizeof(req), UNSUPPORTED, 0xffff);
+    req.type = cpu_to_le32(VIRTIO_FADUMP_REQ_GET_BOOT_MEM + 1);
+    assert_sent(&req, sizeof(req), UNSUPPORTED,
+                VIRTIO_FADUMP_REQ_GET_BOOT_MEM + 1);
+    req.type = cpu_to_le32(0x10002);
+    assert_sent(&req, sizeof(req), UNSUPPORTED, 0x10002);
+    req.type = cpu_to_le32(UINT32_MAX);
+    assert_sent(&req, sizeof(req), UNSUPPORTED, UINT32_MAX);
+    /* DISCARD was not negotiated */
+    req.type = cpu_to_le32(VIRTIO_FADUMP_REQ_DISCARD);
+    assert_sent(&req, sizeof(req), UNSUPPORTED, VIRTIO_FADUMP_REQ_DISCARD);
+    req.type = cpu_to_le32(VIRTIO_FADUMP_REQ_GET_BOOT_MEM);
+    assert_sent(&req, sizeof(req), MALFORMED, 0);
 
     /* what REGISTER has is too much for the others, and the other way round */
-    reg = make_register(good, ARRAY_SIZE(good), &size);
+    reg = make_register(good, ARRAY_SIZE(good), B, &size);
     hdr = &reg->hdr;
-    for (i = VIRTIO_FADUMP_REQ_UNREGISTER; i <= VIRTIO_FADUMP_REQ_RELEASE;
+    for (i = VIRTIO_FADUMP_REQ_UNREGISTER; i <= VIRTIO_FADUMP_REQ_GET_BOOT_MEM;
          i++) {
-        hdr->type = cpu_to_le16(i);
-        assert_sent(reg, size, MALFORMED, 0);
+        if (i != VIRTIO_FADUMP_REQ_DISCARD) {
+            hdr->type = cpu_to_le32(i);
+            assert_sent(reg, size, MALFORMED, 0);
+        }
     }
-    hdr->type = cpu_to_le16(VIRTIO_FADUMP_REQ_REGISTER);
+    hdr->type = cpu_to_le32(VIRTIO_FADUMP_REQ_REGISTER);
     for (i = sizeof(req); i < size; i += 4) {
         hdr->size = cpu_to_le32(i);
         assert_sent(reg, i, MALFORMED, 0);
@@ -1293,6 +1435,16 @@ static void test_header(const void *opaque)
     reg->reserved = cpu_to_le32(1);
     assert_sent(reg, size, MALFORMED, 0);
     reg->reserved = 0;
+
+    /* a size of boot memory that is not granted as it is */
+    for (i = 0; i < ARRAY_SIZE(not_granted); i++) {
+        reg->boot_mem = cpu_to_le64(not_granted[i]);
+        assert_sent(reg, size, MALFORMED, 0);
+    }
+    /* and one that is, but is not that of the regions */
+    reg->boot_mem = cpu_to_le64(256 * MiB);
+    assert_sent(reg, size, MISSING_REGION, VIRTIO_FADUMP_REGION_BOOT_MEM);
+    reg->boot_mem = cpu_to_le64(B);
 
     /* a number of regions that is not the size's */
     reg->nr_regions = cpu_to_le32(ARRAY_SIZE(good) - 1);
@@ -1319,11 +1471,11 @@ static void test_header(const void *opaque)
     assert_request(f, UNREGISTER, OK);
     many[MAX_REGIONS - 1].len = step;
     many[MAX_REGIONS] = (struct virtio_fadump_region) BOOT_MEM(127 * MiB, MiB);
-    big = make_register(many, MAX_REGIONS + 1, &big_size);
+    big = make_register(many, MAX_REGIONS + 1, B, &big_size);
     assert_sent(big, big_size, TOO_MANY, MAX_REGIONS);
     /* as long, but it names fewer */
     big->nr_regions = cpu_to_le32(2);
-    assert_sent(big, big_size, MALFORMED, 0);
+    assert_sent(big, big_size, TOO_MANY, MAX_REGIONS);
 #undef assert_sent
     stop(f);
 }
@@ -1355,7 +1507,7 @@ static const BadRegions bad_regions[] = {
     MISSING("no CPU_STATE", CPU_STATE, BOOT_MEM(0, B)),
     MISSING("no BOOT_MEM", BOOT_MEM, CPU_STATE),
     MISSING("no BOOT_MEM but others", BOOT_MEM,
-            CPU_STATE, VMCOREINFO(MiB, 4096), PARAM(2 * MiB, 8)),
+            CPU_STATE, VMCOREINFO(MiB, 4096), CRASH_NOTE(2 * MiB, 64)),
 
     UNSUPPORTED("type 0", 0, CPU_STATE, BOOT_MEM(0, B), { 0 }),
     UNSUPPORTED("type 5", 5, CPU_STATE, BOOT_MEM(0, B), { 5 }),
@@ -1372,8 +1524,10 @@ static const BadRegions bad_regions[] = {
     BAD("BOOT_MEM of no bytes", 1, CPU_STATE, BOOT_MEM(0, 0)),
     BAD("BOOT_MEM of no bytes among others", 2,
         CPU_STATE, BOOT_MEM(0, B), BOOT_MEM(4096, 0)),
-    BAD("BOOT_MEM with unaligned src", 1, CPU_STATE, BOOT_MEM(512, B - 4096)),
+    BAD("BOOT_MEM with unaligned src", 1, CPU_STATE, BOOT_MEM(512, B - 64 * KiB)),
+    BAD("BOOT_MEM with src of a page", 1, CPU_STATE, BOOT_MEM(4096, B - 4096)),
     BAD("BOOT_MEM with unaligned len", 1, CPU_STATE, BOOT_MEM(0, B - 512)),
+    BAD("BOOT_MEM with len of a page", 1, CPU_STATE, BOOT_MEM(0, B - 4096)),
     BAD("BOOT_MEM with padding", 1, CPU_STATE, { 2, 0x80000000, 0, B, HOST }),
     BAD("BOOT_MEM too long", 1, CPU_STATE, BOOT_MEM(0, B + 4096)),
     BAD("BOOT_MEM in preserved memory", 2,
@@ -1387,17 +1541,18 @@ static const BadRegions bad_regions[] = {
     BAD("BOOT_MEM of 2^64-4096", 1, CPU_STATE, BOOT_MEM(0, TOP)),
     BAD("BOOT_MEM twice", 2, CPU_STATE, BOOT_MEM(0, B), BOOT_MEM(0, B)),
     BAD("BOOT_MEM that overlaps at the end", 2,
-        CPU_STATE, BOOT_MEM(0, B), BOOT_MEM(B - 4096, 4096)),
+        CPU_STATE, BOOT_MEM(0, B), BOOT_MEM(B - 64 * KiB, 64 * KiB)),
     BAD("BOOT_MEM that overlaps at the start", 2,
-        CPU_STATE, BOOT_MEM(4096, B - 4096), BOOT_MEM(0, 8192)),
+        CPU_STATE, BOOT_MEM(64 * KiB, B - 64 * KiB), BOOT_MEM(0, 128 * KiB)),
     BAD("BOOT_MEM inside another", 2,
-        CPU_STATE, BOOT_MEM(0, B), BOOT_MEM(64 * MiB, 4096)),
+        CPU_STATE, BOOT_MEM(0, B), BOOT_MEM(64 * MiB, 64 * KiB)),
     MISSING("BOOT_MEM that stops short", BOOT_MEM,
-            CPU_STATE, BOOT_MEM(0, B - 4096)),
+            CPU_STATE, BOOT_MEM(0, B - 64 * KiB)),
     MISSING("BOOT_MEM that starts late", BOOT_MEM,
-            CPU_STATE, BOOT_MEM(4096, B - 4096)),
+            CPU_STATE, BOOT_MEM(64 * KiB, B - 64 * KiB)),
     MISSING("BOOT_MEM with a gap", BOOT_MEM,
-            CPU_STATE, BOOT_MEM(0, 4096), BOOT_MEM(8192, B - 8192)),
+            CPU_STATE, BOOT_MEM(0, 64 * KiB),
+            BOOT_MEM(128 * KiB, B - 128 * KiB)),
     BAD("BOOT_MEM to guest memory", 1, CPU_STATE, { 2, 0, 0, B, 512 * MiB }),
     BAD("BOOT_MEM to 0", 1, CPU_STATE, { 2, 0, 0, B, 0 }),
     BAD("BOOT_MEM to 2^64-2", 1, CPU_STATE, { 2, 0, 0, B, HOST - 1 }),
@@ -1408,8 +1563,8 @@ static const BadRegions bad_regions[] = {
         CPU_STATE, BOOT_MEM(0, B), VMCOREINFO(1 * GiB - 4095, 4096)),
     BAD("VMCOREINFO in a device", 2,
         CPU_STATE, BOOT_MEM(0, B), VMCOREINFO(0xfee00000, 4096)),
-    BAD("VMCOREINFO in shared memory", 2,
-        CPU_STATE, BOOT_MEM(0, B), VMCOREINFO(SHM_ADDR, 4096)),
+    BAD("VMCOREINFO in the window", 2,
+        CPU_STATE, BOOT_MEM(0, B), VMCOREINFO(4 * GiB, 4096)),
     BAD("VMCOREINFO of no bytes", 2,
         CPU_STATE, BOOT_MEM(0, B), VMCOREINFO(MiB, 0)),
     BAD("VMCOREINFO too long", 2,
@@ -1427,15 +1582,21 @@ static const BadRegions bad_regions[] = {
     BAD("VMCOREINFO with padding", 2,
         CPU_STATE, BOOT_MEM(0, B), { 3, 1, MiB, 4096 }),
 
-    BAD("PARAM above RAM", 2, CPU_STATE, BOOT_MEM(0, B), PARAM(2 * GiB, 8)),
-    BAD("PARAM of no bytes", 2, CPU_STATE, BOOT_MEM(0, B), PARAM(MiB, 0)),
-    BAD("PARAM too long", 2,
-        CPU_STATE, BOOT_MEM(0, B), PARAM(MiB, VIRTIO_FADUMP_PARAM_MAX + 1)),
-    BAD("PARAM that wraps", 2, CPU_STATE, BOOT_MEM(0, B), PARAM(UINT64_MAX, 2)),
-    BAD("PARAM twice", 3,
-        CPU_STATE, BOOT_MEM(0, B), PARAM(MiB, 8), PARAM(MiB, 8)),
-    BAD("PARAM with dst", 2, CPU_STATE, BOOT_MEM(0, B), { 4, 0, MiB, 8, 4096 }),
-    BAD("PARAM with padding", 2, CPU_STATE, BOOT_MEM(0, B), { 4, 1, MiB, 8 }),
+    BAD("CRASH_NOTE above RAM", 2,
+        CPU_STATE, BOOT_MEM(0, B), CRASH_NOTE(2 * GiB, 64)),
+    BAD("CRASH_NOTE of no bytes", 2,
+        CPU_STATE, BOOT_MEM(0, B), CRASH_NOTE(MiB, 0)),
+    BAD("CRASH_NOTE too long", 2,
+        CPU_STATE, BOOT_MEM(0, B),
+        CRASH_NOTE(MiB, VIRTIO_FADUMP_CRASH_NOTE_MAX + 1)),
+    BAD("CRASH_NOTE that wraps", 2,
+        CPU_STATE, BOOT_MEM(0, B), CRASH_NOTE(UINT64_MAX, 2)),
+    BAD("CRASH_NOTE twice", 3,
+        CPU_STATE, BOOT_MEM(0, B), CRASH_NOTE(MiB, 64), CRASH_NOTE(MiB, 64)),
+    BAD("CRASH_NOTE with dst", 2,
+        CPU_STATE, BOOT_MEM(0, B), { 4, 0, MiB, 64, 4096 }),
+    BAD("CRASH_NOTE with padding", 2,
+        CPU_STATE, BOOT_MEM(0, B), { 4, 1, MiB, 64 }),
 };
 
 static void test_bad_regions(const void *opaque)
@@ -1463,14 +1624,15 @@ static void test_bad_regions(const void *opaque)
 static void test_good_regions(const void *opaque)
 {
     static const struct virtio_fadump_region split[] = {
-        BOOT_MEM(64 * MiB, B - 64 * MiB), PARAM(0, 1),
+        BOOT_MEM(64 * MiB, B - 64 * MiB), CRASH_NOTE(0, 1),
         CPU_STATE, BOOT_MEM(0, 64 * MiB),
     };
     static const struct virtio_fadump_region at_the_ends[] = {
         CPU_STATE, BOOT_MEM(0, B),
         VMCOREINFO(1 * GiB - VIRTIO_FADUMP_VMCOREINFO_MAX,
                    VIRTIO_FADUMP_VMCOREINFO_MAX),
-        PARAM(1 * GiB - VIRTIO_FADUMP_PARAM_MAX, VIRTIO_FADUMP_PARAM_MAX),
+        CRASH_NOTE(1 * GiB - VIRTIO_FADUMP_CRASH_NOTE_MAX,
+                   VIRTIO_FADUMP_CRASH_NOTE_MAX),
     };
     Fadump *f = start_and_probe(opaque, "");
     uint64_t detail;
@@ -1493,10 +1655,10 @@ static void test_hole(const void *opaque)
         CPU_STATE, BOOT_MEM(0, B), VMCOREINFO(2 * GiB + MiB, 4096),
     };
     static const struct virtio_fadump_region across[] = {
-        CPU_STATE, BOOT_MEM(0, B), PARAM(4 * GiB - 1, 2),
+        CPU_STATE, BOOT_MEM(0, B), CRASH_NOTE(4 * GiB - 1, 2),
     };
     static const struct virtio_fadump_region high[] = {
-        CPU_STATE, BOOT_MEM(0, B), PARAM(4 * GiB, 2),
+        CPU_STATE, BOOT_MEM(0, B), CRASH_NOTE(4 * GiB, 2),
         VMCOREINFO(5 * GiB - 4096, 4096),
     };
     Fadump *f = start_and_probe(opaque, "");
@@ -1526,7 +1688,6 @@ static void test_features(const void *opaque)
                     1 << VIRTIO_FADUMP_F_HOST_MEM |
                     1 << VIRTIO_FADUMP_F_GUEST_MEM |
                     1 << VIRTIO_FADUMP_F_CONFINE |
-                    1 << VIRTIO_FADUMP_F_EVENTS |
                     1 << VIRTIO_FADUMP_F_DISCARD);
 
     probe_features(f, base);
@@ -1576,8 +1737,7 @@ static void kick(Fadump *f, uint32_t head)
 static void test_queue(const void *opaque)
 {
     const struct virtio_fadump_req unregister = {
-        .version = cpu_to_le16(VIRTIO_FADUMP_VERSION),
-        .type = cpu_to_le16(VIRTIO_FADUMP_REQ_UNREGISTER),
+        .type = cpu_to_le32(VIRTIO_FADUMP_REQ_UNREGISTER),
         .size = cpu_to_le32(sizeof(unregister)),
     };
     const size_t resp = sizeof(struct virtio_fadump_resp);
@@ -1685,10 +1845,9 @@ static void test_queue(const void *opaque)
 /* The answer goes to the device's own registers, or to the dump. */
 static void test_queue_to_device(const void *opaque)
 {
-    struct virtio_fadump_req req = {
-        .version = cpu_to_le16(VIRTIO_FADUMP_VERSION),
-        .type = cpu_to_le16(VIRTIO_FADUMP_REQ_GET_DESCRIPTOR),
-        .size = cpu_to_le32(sizeof(req)),
+    const struct virtio_fadump_get_boot_mem req = {
+        .hdr.type = cpu_to_le32(VIRTIO_FADUMP_REQ_GET_BOOT_MEM),
+        .hdr.size = cpu_to_le32(sizeof(req)),
     };
     Fadump *f = start_and_probe(opaque, "");
     g_autoptr(GByteArray) desc = NULL, again = NULL;
@@ -1703,14 +1862,14 @@ static void test_queue_to_device(const void *opaque)
 
     target[0] = f->dev->bar.addr + f->dev->notify_cfg_offset;
     target[1] = f->dev->bar.addr + f->dev->common_cfg_offset;
-    target[2] = SHM_ADDR;
+    target[2] = f->window;
     for (i = 0; i < ARRAY_SIZE(target); i++) {
         qtest_bufwrite(f->qts, out, &req, sizeof(req));
         qvirtqueue_reset_pool(f->vq);
         head = qvirtqueue_add(f->qts, f->vq, out, sizeof(req), false, true);
         qvirtqueue_add(f->qts, f->vq, target[i],
-                       sizeof(struct virtio_fadump_resp) + desc->len, true,
-                       false);
+                       sizeof(struct virtio_fadump_boot_mem) +
+                       sizeof(struct virtio_fadump_extent), true, false);
         kick(f, head);
         settle(f);
         probe(f);
@@ -1728,7 +1887,7 @@ static void test_queue_to_device(const void *opaque)
 static void test_trigger(const void *opaque)
 {
     static const uint32_t unknown[] = {
-        0, 3, 0x100, 0x10000, 0x10001, 0x01000000, 0x80000001, UINT32_MAX,
+        0, 4, 0x100, 0x10000, 0x10001, 0x01000000, 0x80000001, UINT32_MAX,
     };
     const uint8_t one = 1, two = 2;
     const uint16_t ones = cpu_to_le16(0x0101);
@@ -1739,7 +1898,8 @@ static void test_trigger(const void *opaque)
 
     /* none of this is for a device that is IDLE */
     trigger(f, VIRTIO_FADUMP_TRIGGER_PANIC);
-    trigger(f, VIRTIO_FADUMP_TRIGGER_DISARM);
+    trigger(f, VIRTIO_FADUMP_TRIGGER_YIELD);
+    trigger(f, VIRTIO_FADUMP_TRIGGER_UNREGISTER);
     settle(f);
     g_assert_cmpint(f->resets, ==, 0);
     assert_unharmed(f);
@@ -1775,8 +1935,8 @@ static void test_trigger(const void *opaque)
     g_assert_cmpint(f->resets, ==, 0);
     assert_state(f, REGISTERED);
 
-    /* kdump takes over */
-    trigger(f, VIRTIO_FADUMP_TRIGGER_DISARM);
+    /* a kernel that cannot use the queue any more wants to reboot */
+    trigger(f, VIRTIO_FADUMP_TRIGGER_UNREGISTER);
     assert_state(f, IDLE);
     guest_reset(f);
     g_assert_cmpint(f->crashloaded, ==, 0);
@@ -1805,7 +1965,7 @@ static void compare_held(Fadump *f, const GArray *pieces, const char *before)
         if (!p->boot || p->base + p->size > len) {
             continue;
         }
-        save_memory(f, SHM_ADDR + p->dest, p->size, path);
+        save_memory(f, f->window + p->dest, p->size, path);
         g_assert_true(g_file_get_contents(path, &held, &held_len, NULL));
         g_assert_cmpint(held_len, ==, p->size);
         g_assert_true(memcmp(held, old + p->base, held_len) == 0);
@@ -1818,7 +1978,7 @@ static void test_capture(const void *opaque)
 {
     static const uint8_t zero[4096];
     static const struct virtio_fadump_region other[] = {
-        CPU_STATE, BOOT_MEM(0, B), PARAM(MiB, 8),
+        CPU_STATE, BOOT_MEM(0, B), VMCOREINFO(MiB, 64),
     };
     const Machine *m = opaque;
     Fadump *f = start_and_probe(m, "");
@@ -1827,7 +1987,7 @@ static void test_capture(const void *opaque)
     g_autoptr(GByteArray) desc = NULL, again = NULL, second = NULL;
     g_autoptr(GArray) pieces = NULL, more = NULL;
     uint64_t preserved = 0, start_ns, duration_ns;
-    uint8_t param[PARAM_LEN], page[4096];
+    uint8_t page[4096], got[4096];
     gint64 started;
     bool high;
     guint i;
@@ -1867,11 +2027,8 @@ static void test_capture(const void *opaque)
     }
     g_assert_cmpint(le32_to_cpu(h->flags), ==,
                     high ? VIRTIO_FADUMP_DESC_F_ELF64 : 0);
-    check_notes(h, true);
-    make_param(param);
-    g_assert_cmpint(le64_to_cpu(h->param_off), <=, desc->len - PARAM_LEN);
-    g_assert_cmpmem(desc->data + le64_to_cpu(h->param_off),
-                    le64_to_cpu(h->param_size), param, PARAM_LEN);
+    check_notes(h);
+    assert_window(f, true);
 
     compare_held(f, pieces, before);
     check_ram(f, pieces);
@@ -1886,8 +2043,8 @@ static void test_capture(const void *opaque)
     qtest_bufwrite(f->qts, VMCOREINFO_ADDR, zero, sizeof(zero));
     compare_held(f, pieces, before);
     /* nor can the guest write to the window */
-    qtest_bufwrite(f->qts, SHM_ADDR, zero, sizeof(zero));
-    qtest_writeq(f->qts, SHM_ADDR + CONFIG_Q(f, desc_size_max) + 16 * MiB,
+    qtest_bufwrite(f->qts, f->window, zero, sizeof(zero));
+    qtest_writeq(f->qts, f->window + CONFIG_Q(f, desc_size_max) + 16 * MiB,
                  0x1122334455667788);
     again = read_descriptor(f);
     g_assert_cmpmem(again->data, again->len, desc->data, desc->len);
@@ -1896,7 +2053,8 @@ static void test_capture(const void *opaque)
 
     assert_register(f, BUSY);
     assert_request(f, UNREGISTER, NONE);
-    trigger(f, VIRTIO_FADUMP_TRIGGER_DISARM);
+    trigger(f, VIRTIO_FADUMP_TRIGGER_UNREGISTER);
+    trigger(f, VIRTIO_FADUMP_TRIGGER_YIELD);
     assert_state(f, DUMP_AVAILABLE);
 
     /* firmware resets more than once a boot, and drivers come and go */
@@ -1905,7 +2063,7 @@ static void test_capture(const void *opaque)
     guest_reset(f);
     check_confinement(f, true);
     g_clear_pointer(&again, g_byte_array_unref);
-    again = read_fw_cfg(f, VIRTIO_FADUMP_FW_CFG_FILE);
+    again = read_fw_cfg(f, FW_CFG_DESC);
     g_assert_cmpmem(again->data, again->len, desc->data, desc->len);
     probe(f);
     assert_state(f, DUMP_AVAILABLE);
@@ -1933,8 +2091,8 @@ static void test_capture(const void *opaque)
 
         if (!p->boot && next_sample(f, &addr) && addr - p->base < p->size) {
             make_pattern(page, addr);
-            qtest_bufread(f->qts, addr, param, sizeof(param));
-            g_assert_cmpmem(param, sizeof(param), page, sizeof(param));
+            qtest_bufread(f->qts, addr, got, sizeof(got));
+            g_assert_cmpmem(got, sizeof(got), page, sizeof(page));
         }
     }
     assert_unharmed(f);
@@ -1991,7 +2149,7 @@ static void test_shadow_ram(const void *opaque)
     g_assert_cmphex(le64_to_cpu(r[1].addr), ==, 0xe0000);
     g_assert_cmphex(le64_to_cpu(r[1].len), ==, 0x8000);
     g_assert_cmphex(le64_to_cpu(r[2].addr), ==, ROM_END);
-    got = qtest_readq(f->qts, SHM_ADDR + le64_to_cpu(r[1].dest) + 0x1000);
+    got = qtest_readq(f->qts, f->window + le64_to_cpu(r[1].dest) + 0x1000);
     g_assert_cmphex(got, ==, 0x0123456789abcdef);
     stop(f);
 }
@@ -2000,10 +2158,11 @@ static void test_shadow_ram(const void *opaque)
 static void test_notes(const void *opaque)
 {
     const size_t max = VIRTIO_FADUMP_VMCOREINFO_MAX;
-    const uint64_t addr = 32 * MiB;
+    const size_t crash_max = VIRTIO_FADUMP_CRASH_NOTE_MAX;
+    const uint64_t addr = 32 * MiB, crash_addr = addr + max;
     const struct virtio_fadump_region large[] = {
         CPU_STATE, BOOT_MEM(0, B), VMCOREINFO(addr, max),
-        PARAM(addr + max, VIRTIO_FADUMP_PARAM_MAX),
+        CRASH_NOTE(crash_addr, crash_max),
     };
     const struct virtio_fadump_region few[] = { CPU_STATE, BOOT_MEM(0, B) };
     static const uint32_t bad[][2] = {
@@ -2019,13 +2178,15 @@ static void test_notes(const void *opaque)
 
     for (i = 0; i < ARRAY_SIZE(bad) + 2; i++) {
         const bool whole = i == ARRAY_SIZE(bad), none = i > ARRAY_SIZE(bad);
-        const uint8_t *end;
 
         memset(buf, 0x5a, max);
         stl_le_p(buf, whole || none ? 11 : bad[i][0]);
         stl_le_p(buf + 4, whole || none ? max - 12 - 12 : bad[i][1]);
         qtest_bufwrite(f->qts, addr, buf, max);
-        qtest_memset(f->qts, addr + max, 0x77, VIRTIO_FADUMP_PARAM_MAX);
+        if (whole) {
+            stl_le_p(buf + 4, crash_max - 12 - 12);
+        }
+        qtest_bufwrite(f->qts, crash_addr, buf, crash_max);
 
         g_assert_cmpint(do_register(f, none ? few : large,
                                     none ? 2 : ARRAY_SIZE(large), NULL), ==,
@@ -2036,26 +2197,37 @@ static void test_notes(const void *opaque)
         desc = read_descriptor(f);
         h = (const void *)desc->data;
         g_array_unref(check_descriptor(f, desc, VIRTIO_FADUMP_CAUSE_PANIC));
+        check_vcpu_notes(h);
         if (whole) {
-            end = desc->data + le64_to_cpu(h->notes_off) +
-                  le64_to_cpu(h->notes_size);
-            g_assert_cmpmem(end - max, max, buf, max);
+            assert_part(h, &h->crash_note, buf, crash_max);
+            stl_le_p(buf + 4, max - 12 - 12);
+            assert_part(h, &h->vmcoreinfo, buf, max);
         } else {
-            check_notes(h, false);
-        }
-        g_assert_cmpint(le64_to_cpu(h->param_size), ==,
-                        none ? 0 : VIRTIO_FADUMP_PARAM_MAX);
-        if (!none) {
-            memset(buf, 0x77, VIRTIO_FADUMP_PARAM_MAX);
-            g_assert_cmpmem(desc->data + le64_to_cpu(h->param_off),
-                            VIRTIO_FADUMP_PARAM_MAX, buf,
-                            VIRTIO_FADUMP_PARAM_MAX);
+            assert_no_part(&h->vmcoreinfo);
+            assert_no_part(&h->crash_note);
         }
         g_clear_pointer(&desc, g_byte_array_unref);
         assert_request(f, RELEASE, OK);
         system_reset(f);
         probe(f);
     }
+    stop(f);
+}
+
+/* What the kernel wrote is what it saw: of no other death is it the place. */
+static void test_crash_note(const void *opaque)
+{
+    Fadump *f = start_and_probe(opaque, "");
+    g_autoptr(GByteArray) desc = NULL;
+    const struct virtio_fadump_desc *h;
+
+    assert_register(f, OK);
+    guest_reset(f);
+    probe(f);
+    desc = read_descriptor(f);
+    h = (const void *)desc->data;
+    g_assert_cmpint(le32_to_cpu(h->cause), ==, VIRTIO_FADUMP_CAUSE_GUEST_RESET);
+    check_notes(h);
     stop(f);
 }
 
@@ -2207,7 +2379,7 @@ static void test_causes(const void *opaque)
     before = f->resets;
     write_pvpanic(f);
     wait_reset(f, before);
-    wait_count(f, &f->captured, 2, "pvpanic");
+    wait_count(f, &f->captured, 2, "panic-device");
     g_assert_cmpint(f->crashloaded, ==, 1);
     g_assert_cmpint(f->panicked, ==, 1);
 
@@ -2216,7 +2388,7 @@ static void test_causes(const void *opaque)
     before = f->resets;
     write_pvpanic(f);
     wait_reset(f, before);
-    wait_count(f, &f->failed, 1, "pvpanic");
+    wait_count(f, &f->failed, 1, "panic-device");
     g_assert_cmpint(f->panicked, ==, 1);
     expire_watchdog(f);
     wait_count(f, &f->failed, 2, "watchdog");
@@ -2226,14 +2398,117 @@ static void test_causes(const void *opaque)
     stop(f);
 }
 
-static bool query_early(Fadump *f)
+static bool query_flag(Fadump *f, const char *name)
 {
     QDict *info = qtest_qmp_assert_success_ref(f->qts, "{ 'execute': "
                                                "'query-fadump' }");
-    bool early = qdict_get_bool(info, "early");
+    bool flag = qdict_get_bool(info, name);
 
     qobject_unref(info);
-    return early;
+    return flag;
+}
+
+static bool query_early(Fadump *f)
+{
+    return query_flag(f, "early");
+}
+
+typedef enum Death {
+    DEATH_GUEST_RESET, DEATH_HOST_RESET, DEATH_WATCHDOG, DEATH_PANIC_DEVICE,
+    DEATH_TRIGGER, DEATH_OPERATOR,
+} Death;
+
+static void die(Fadump *f, Death how)
+{
+    unsigned before = f->resets;
+
+    switch (how) {
+    case DEATH_GUEST_RESET:
+        guest_reset(f);
+        break;
+    case DEATH_HOST_RESET:
+        system_reset(f);
+        break;
+    case DEATH_WATCHDOG:
+        expire_watchdog(f);
+        break;
+    case DEATH_PANIC_DEVICE:
+        write_pvpanic(f);
+        wait_reset(f, before);
+        break;
+    case DEATH_TRIGGER:
+        trigger_panic(f);
+        break;
+    case DEATH_OPERATOR:
+        qmp_trigger(f);
+        break;
+    }
+}
+
+/* A crash kernel of the guest's own has taken over. */
+static void test_yield(const void *opaque)
+{
+    static const struct {
+        Death how;
+        const char *cause;
+    } cases[] = {
+        { DEATH_GUEST_RESET, NULL },
+        { DEATH_HOST_RESET, NULL },
+        { DEATH_WATCHDOG, "watchdog" },
+        { DEATH_PANIC_DEVICE, "panic-device" },
+        { DEATH_TRIGGER, "panic" },
+        { DEATH_OPERATOR, "operator" },
+    };
+    Fadump *f = start_and_probe(opaque, WATCHDOG PVPANIC);
+    unsigned captured = 0;
+    size_t i;
+    int probes;
+
+    /* with no driver for the device in the crash kernel, with one, with two */
+    for (probes = 0; probes < 3; probes++) {
+        for (i = 0; i < ARRAY_SIZE(cases); i++) {
+            int n;
+
+            assert_register(f, OK);
+            g_assert_false(query_flag(f, "yielded"));
+            trigger(f, VIRTIO_FADUMP_TRIGGER_YIELD);
+            /* once more changes nothing */
+            trigger(f, VIRTIO_FADUMP_TRIGGER_YIELD);
+            g_assert_true(query_flag(f, "yielded"));
+            for (n = 0; n < probes; n++) {
+                /* no feature at all, and a destination in the host */
+                probe_features(f, 1ull << VIRTIO_F_VERSION_1);
+                assert_state(f, REGISTERED);
+                assert_register(f, EXISTS);
+            }
+            die(f, cases[i].how);
+            if (cases[i].cause) {
+                wait_count(f, &f->captured, ++captured, cases[i].cause);
+            }
+            g_assert_cmpint(f->captured, ==, captured);
+            probe(f);
+            g_assert_false(query_flag(f, "yielded"));
+            if (cases[i].cause) {
+                assert_state(f, DUMP_AVAILABLE);
+                assert_request(f, RELEASE, OK);
+            }
+            check_released(f);
+            /* and the boot after it is one like any other */
+            assert_register(f, OK);
+            probe(f);
+            assert_state(f, IDLE);
+        }
+    }
+
+    /* what it has yielded it can still take back */
+    assert_register(f, OK);
+    trigger(f, VIRTIO_FADUMP_TRIGGER_YIELD);
+    assert_request(f, UNREGISTER, OK);
+    g_assert_false(query_flag(f, "yielded"));
+    assert_register(f, OK);
+    guest_reset(f);
+    wait_count(f, &f->captured, captured + 1, "guest-reset");
+    stop(f);
 }
 
 static void test_early(const void *opaque)
@@ -2259,7 +2534,7 @@ static void test_early(const void *opaque)
     g_assert_true(query_early(f));
     probe(f);
     assert_register(f, OK);
-    trigger(f, VIRTIO_FADUMP_TRIGGER_DISARM);
+    trigger(f, VIRTIO_FADUMP_TRIGGER_UNREGISTER);
     g_assert_false(query_early(f));
     guest_reset(f);
     g_assert_cmpint(f->captured, ==, 0);
@@ -2268,7 +2543,7 @@ static void test_early(const void *opaque)
     before = f->resets;
     write_pvpanic(f);
     wait_reset(f, before);
-    wait_count(f, &f->captured, 1, "pvpanic");
+    wait_count(f, &f->captured, 1, "panic-device");
     g_assert_cmpint(f->panicked, ==, 0);
     g_assert_false(query_early(f));
     check_confinement(f, true);
@@ -2399,6 +2674,7 @@ static void test_operator(const void *opaque)
     probe(f);
     assert_request(f, RELEASE, BUSY);
     assert_state(f, DUMP_AVAILABLE);
+    g_assert_cmpint(CONFIG_L(f, flags), ==, VIRTIO_FADUMP_CONFIG_F_READING);
     assert_qmp_refused(f, "fadump-release");
     assert_save_refused(f, file);
     save_total(f, "active");
@@ -2419,78 +2695,99 @@ static void test_operator(const void *opaque)
     stop(f);
 }
 
-static void probe_events(Fadump *f)
+/* A change of config space that the driver was told of since it last looked */
+static bool was_notified(Fadump *f)
 {
-    probe_features(f, 1ull << VIRTIO_F_VERSION_1 |
-                      1ull << VIRTIO_FADUMP_F_HOST_MEM |
-                      1ull << VIRTIO_FADUMP_F_CONFINE |
-                      1ull << VIRTIO_FADUMP_F_EVENTS);
+    settle(f);
+    return qtest_readb(f->qts, f->dev->bar.addr + f->dev->isr_cfg_offset) & 2;
 }
 
-/* Queue a buffer of @len bytes for an event. */
-static uint64_t queue_event(Fadump *f, QVirtQueue *vq, size_t len)
+static uint8_t generation(Fadump *f)
 {
-    uint64_t addr = guest_alloc(&f->qs->alloc, len);
-    uint32_t head;
-
-    qtest_memset(f->qts, addr, 0xa5, len);
-    head = qvirtqueue_add(f->qts, vq, addr, len, true, false);
-    qvirtqueue_kick(f->qts, &f->dev->vdev, vq, head);
-    return addr;
+    return qtest_readb(f->qts, f->dev->bar.addr + f->dev->common_cfg_offset +
+                       offsetof(struct virtio_pci_common_cfg,
+                                config_generation));
 }
 
-static void check_event(Fadump *f, QVirtQueue *vq, uint64_t addr,
-                        const QemuUUID *id)
-{
-    struct virtio_fadump_event event;
-
-    qvirtio_wait_used_elem(f->qts, &f->dev->vdev, vq, 0, NULL, TIMEOUT_US);
-    qtest_bufread(f->qts, addr, &event, sizeof(event));
-    g_assert_cmpint(le32_to_cpu(event.type), ==, VIRTIO_FADUMP_EVENT_RELEASED);
-    g_assert_cmpint(le32_to_cpu(event.state), ==, VIRTIO_FADUMP_STATE_IDLE);
-    g_assert_cmpmem(event.dump_id, 16, id->data, 16);
-}
-
-static void test_events(const void *opaque)
+/* What the host does to a dump is told to a driver that runs. */
+static void test_notify(const void *opaque)
 {
     Fadump *f = start(opaque, "");
-    QVirtQueue *vq;
-    uint64_t addr;
-    QemuUUID id;
-    int i;
+    g_autofree char *path = g_build_filename(f->dir, "core", NULL);
+    g_autofree char *file = g_strdup_printf("file:%s", path);
+    int fds[2];
+    uint8_t before;
 
-    /* with a buffer ready, and with one that comes late */
-    for (i = 0; i < 2; i++) {
-        qmp_trigger(f);
-        probe_events(f);
-        qemu_uuid_parse(f->dump_id, &id);
-        vq = qvirtqueue_setup(&f->dev->vdev, &f->qs->alloc,
-                              VIRTIO_FADUMP_VQ_EVENT);
-        if (i == 0) {
-            addr = queue_event(f, vq, sizeof(struct virtio_fadump_event));
-        }
-        qtest_qmp_assert_success(f->qts, "{ 'execute': 'fadump-release' }");
-        if (i == 1) {
-            addr = queue_event(f, vq, sizeof(struct virtio_fadump_event));
-        }
-        check_event(f, vq, addr, &id);
-        assert_state(f, IDLE);
-        qvirtqueue_cleanup(f->dev->vdev.bus, vq, &f->qs->alloc);
-        system_reset(f);
-    }
-
-    /* too short a buffer breaks the queue, not the device */
     qmp_trigger(f);
-    probe_events(f);
-    vq = qvirtqueue_setup(&f->dev->vdev, &f->qs->alloc,
-                          VIRTIO_FADUMP_VQ_EVENT);
-    queue_event(f, vq, sizeof(struct virtio_fadump_event) - 1);
+    probe(f);
+    g_assert_false(was_notified(f));
+
+    /* reading begins and ends */
+    before = generation(f);
+    g_assert_true(g_unix_open_pipe(fds, FD_CLOEXEC, NULL));
+    qtest_qmp_fds_assert_success(f->qts, &fds[1], 1, "{ 'execute': 'getfd', "
+                                 "'arguments': { 'fdname': 'p' } }");
+    close(fds[1]);
+    qmp_save(f, "fd:p");
+    g_assert_true(was_notified(f));
+    g_assert_cmpint(generation(f), !=, before);
+    g_assert_cmpint(CONFIG_L(f, flags), ==, VIRTIO_FADUMP_CONFIG_F_READING);
+    g_assert_false(was_notified(f));
+    assert_request(f, RELEASE, BUSY);
+    was_notified(f);
+    qtest_qmp_assert_success(f->qts, "{ 'execute': 'fadump-save-cancel' }");
+    wait_count(f, &f->save_ended, 1, "cancelled");
+    close(fds[0]);
+    g_assert_true(was_notified(f));
+    g_assert_cmpint(CONFIG_L(f, flags), ==, 0);
+
+    /* a guest that is stopped is told when it goes on */
+    qtest_qmp_assert_success(f->qts, "{ 'execute': 'stop' }");
+    qmp_save(f, file);
+    wait_count(f, &f->save_ended, 2, "completed");
+    g_assert_false(was_notified(f));
+    qtest_qmp_assert_success(f->qts, "{ 'execute': 'cont' }");
+    g_assert_true(was_notified(f));
+
+    /* the host releases: the window stays readable until the next boot */
+    before = generation(f);
     qtest_qmp_assert_success(f->qts, "{ 'execute': 'fadump-release' }");
-    wait_broken(f);
-    qvirtqueue_cleanup(f->dev->vdev.bus, vq, &f->qs->alloc);
+    g_assert_true(was_notified(f));
+    g_assert_cmpint(generation(f), !=, before);
+    assert_state(f, IDLE);
+    assert_window(f, true);
+    assert_zero(f, f->window, f->window_len);
+    assert_register(f, OK);
+    assert_window(f, true);
+    assert_request(f, UNREGISTER, OK);
+    system_reset(f);
     probe(f);
     check_released(f);
-    assert_unharmed(f);
+
+    /* a driver that is not up yet reads the state; it may be told as well */
+    qmp_trigger(f);
+    find_device(f);
+    f->qs->pcibus->mmio_alloc_ptr = 0xe0000000;
+    qvirtio_pci_device_enable(f->dev);
+    qvirtio_start_device(&f->dev->vdev);
+    qtest_qmp_assert_success(f->qts, "{ 'execute': 'fadump-release' }");
+    g_assert_false(was_notified(f));
+    qvirtio_set_features(&f->dev->vdev, 1ull << VIRTIO_F_VERSION_1);
+    g_assert_false(was_notified(f));
+    qvirtio_set_driver_ok(&f->dev->vdev);
+    g_assert_true(was_notified(f));
+    assert_state(f, IDLE);
+
+    /* the guest's own requests are no news to it */
+    system_reset(f);
+    probe(f);
+    assert_register(f, OK);
+    trigger_panic(f);
+    probe(f);
+    was_notified(f);
+    assert_request(f, RELEASE, OK);
+    g_assert_false(was_notified(f));
+    check_released(f);
     stop(f);
 }
 
@@ -2529,8 +2826,8 @@ static void check_places(Fadump *f, const GByteArray *desc, unsigned count[4])
         if (where != VIRTIO_FADUMP_WHERE_IN_PLACE) {
             at = le64_to_cpu(r[i].dest) + (addr - le64_to_cpu(r[i].addr));
         }
-        if (where == VIRTIO_FADUMP_WHERE_SHM) {
-            at += SHM_ADDR;
+        if (where == VIRTIO_FADUMP_WHERE_WINDOW) {
+            at += f->window;
         }
         make_pattern(page, addr);
         qtest_bufread(f->qts, at, got, sizeof(got));
@@ -2554,7 +2851,7 @@ static void test_guest_mem(const void *opaque)
         CPU_STATE,
         BOOT_MEM_TO(0, 48 * MiB, 512 * MiB),
         /* not as huge pages lie, and next to the one before */
-        BOOT_MEM_TO(48 * MiB, 16 * MiB, 560 * MiB + 4096),
+        BOOT_MEM_TO(48 * MiB, 16 * MiB, 560 * MiB + 64 * KiB),
         BOOT_MEM(64 * MiB, 16 * MiB),
         /* the end of RAM */
         BOOT_MEM_TO(80 * MiB, 48 * MiB, 976 * MiB),
@@ -2563,8 +2860,9 @@ static void test_guest_mem(const void *opaque)
         CPU_STATE, BOOT_MEM_TO(0, B, 512 * MiB),
     };
     static const uint64_t bad[] = {
-        512 * MiB + 8, 1 * GiB, 1 * GiB - B + 4096, B - 4096, 0,
-        0xfffffffffffff000, 0xfffffffff8000000, 0x8000000000000000,
+        512 * MiB + 8, 512 * MiB + 4096, 1 * GiB, 1 * GiB - B + 64 * KiB,
+        B - 64 * KiB, 0, 0xffffffffffff0000, 0xfffffffff8000000,
+        0x8000000000000000,
     };
     Fadump *f = start_and_probe(opaque, "");
     g_autoptr(GByteArray) desc = NULL;
@@ -2590,7 +2888,7 @@ static void test_guest_mem(const void *opaque)
         };
         const struct virtio_fadump_region overlap[] = {
             CPU_STATE, BOOT_MEM_TO(0, 64 * MiB, 512 * MiB),
-            BOOT_MEM_TO(64 * MiB, 64 * MiB, 576 * MiB - 4096),
+            BOOT_MEM_TO(64 * MiB, 64 * MiB, 576 * MiB - 64 * KiB),
         };
 
         g_assert_cmpint(do_register(f, regions, 2, &detail), ==,
@@ -2616,7 +2914,7 @@ static void test_guest_mem(const void *opaque)
         g_assert_cmpint(count[0], >, 3);
         g_assert_cmpint(count[VIRTIO_FADUMP_WHERE_IN_PLACE], >, 3);
         g_assert_cmpint(count[VIRTIO_FADUMP_WHERE_GUEST], >, 3);
-        g_assert_cmpint(count[VIRTIO_FADUMP_WHERE_SHM], ==, 1);
+        g_assert_cmpint(count[VIRTIO_FADUMP_WHERE_WINDOW], ==, 1);
         assert_request(f, RELEASE, OK);
         check_released(f);
     }
@@ -2637,7 +2935,7 @@ static void test_no_host_mem(const void *opaque)
     g_assert_cmphex(qvirtio_get_features(&f->dev->vdev) &
                     (1ull << VIRTIO_FADUMP_F_HOST_MEM |
                      1ull << VIRTIO_FADUMP_F_DISCARD), ==, 0);
-    g_assert_cmpint(f->shm_size, <=, 4 * MiB);
+    g_assert_cmpint(f->window_len, <=, 4 * MiB);
     assert_register(f, BAD_REGION);
     /* nobody has said where boot memory may go */
     qmp_trigger(f);
@@ -2655,46 +2953,80 @@ static void test_no_host_mem(const void *opaque)
     desc = read_descriptor(f);
     check_places(f, desc, count);
     g_assert_cmpint(count[VIRTIO_FADUMP_WHERE_GUEST], >, 3);
-    g_assert_cmpint(count[VIRTIO_FADUMP_WHERE_SHM], ==, 0);
+    g_assert_cmpint(count[VIRTIO_FADUMP_WHERE_WINDOW], ==, 0);
     assert_request(f, RELEASE, OK);
     check_released(f);
     stop(f);
 }
 
+static void set_full(Fadump *f, bool full)
+{
+    qtest_qmp_assert_success(f->qts, "{ 'execute': 'qom-set', 'arguments': { "
+                             "'path': '/machine/peripheral/f', "
+                             "'property': 'full', 'value': %i } }", full);
+}
+
 /* All RAM is set aside, and the next boot has all RAM. */
 static void test_full(const void *opaque)
 {
+    static const struct virtio_fadump_region in_guest[] = {
+        CPU_STATE, BOOT_MEM_TO(0, B, 512 * MiB),
+    };
     const Machine *m = opaque;
-    Machine full = *m;
-    g_autofree char *opts = g_strdup(m->opts);
-    g_autoptr(GByteArray) desc = NULL;
+    const struct virtio_fadump_desc *h;
+    Fadump *f = start_and_probe(m, ",full=on,id=f");
     unsigned count[4], i;
-    Fadump *f;
 
-    g_assert_nonnull(strstr(opts, "boot-mem=128M"));
-    memcpy(strstr(opts, "boot-mem=128M"), "boot-mem=full", 13);
-    full.opts = opts;
-    f = start_and_probe(&full, "");
-    for (i = 0; i < 2; i++) {
+    for (i = 0; i < 4; i++) {
+        /* the guest does not know: it registers, and may name destinations */
+        bool full = i != 2, to_guest = i == 3;
+        g_autoptr(GByteArray) desc = NULL;
+
+        g_assert_cmphex(CONFIG_Q(f, boot_mem), ==, total_size(m->boot));
         fill_ram(f);
-        assert_register(f, OK);
+        set_full(f, full);
+        if (to_guest) {
+            probe_features(f, ALL_FEATURES);
+            g_assert_cmpint(do_register(f, in_guest, 2, NULL), ==,
+                            VIRTIO_FADUMP_S_OK);
+        } else {
+            assert_register(f, OK);
+        }
         trigger_panic(f);
-        check_confinement(f, false);
-        g_assert_cmpint(srat_hotpluggable(f), ==, 0);
+        check_confinement(f, !full);
+        g_assert_cmpint(!full, ==, !!srat_hotpluggable(f) ||
+                                   (!full && m->ram[0].size == GiB));
         probe(f);
         assert_state(f, DUMP_AVAILABLE);
-        g_clear_pointer(&desc, g_byte_array_unref);
         desc = read_descriptor(f);
+        h = (const void *)desc->data;
+        g_assert_cmphex(le64_to_cpu(h->boot_mem), ==,
+                        total_size(full ? m->ram : m->boot));
         check_places(f, desc, count);
-        g_assert_cmpint(count[VIRTIO_FADUMP_WHERE_SHM], >, 10);
-        g_assert_cmpint(count[VIRTIO_FADUMP_WHERE_IN_PLACE] + count[0] +
-                        count[VIRTIO_FADUMP_WHERE_GUEST], ==, 0);
-        /* what the next boot writes does not show in the dump */
-        qtest_memset(f->qts, m->ram[0].size - MiB, 0x5a, MiB);
-        check_places(f, desc, count);
+        if (full) {
+            g_assert_cmpint(count[VIRTIO_FADUMP_WHERE_WINDOW], >, 10);
+            g_assert_cmpint(count[VIRTIO_FADUMP_WHERE_IN_PLACE] + count[0] +
+                            count[VIRTIO_FADUMP_WHERE_GUEST], ==, 0);
+            /* what the next boot writes does not show in the dump */
+            qtest_memset(f->qts, m->ram[0].size - MiB, 0x5a, MiB);
+            check_places(f, desc, count);
+        } else {
+            g_assert_cmpint(count[VIRTIO_FADUMP_WHERE_IN_PLACE], >, 3);
+        }
         assert_request(f, RELEASE, OK);
-        assert_state(f, IDLE);
+        check_released(f);
+        system_reset(f);
+        probe(f);
     }
+    stop(f);
+
+    /* without room for it it cannot be switched on, and off it is already */
+    f = start_and_probe(m, ",id=f");
+    set_full(f, false);
+    qobject_unref(qtest_qmp_assert_failure_ref(f->qts, "{ 'execute': "
+        "'qom-set', 'arguments': { 'path': '/machine/peripheral/f', "
+        "'property': 'full', 'value': true } }"));
+    assert_unharmed(f);
     stop(f);
 }
 
@@ -2702,8 +3034,7 @@ static uint32_t discard(Fadump *f, uint64_t addr, uint64_t len)
 {
     const struct virtio_fadump_discard req = {
         .hdr = {
-            .version = cpu_to_le16(VIRTIO_FADUMP_VERSION),
-            .type = cpu_to_le16(VIRTIO_FADUMP_REQ_DISCARD),
+            .type = cpu_to_le32(VIRTIO_FADUMP_REQ_DISCARD),
             .size = cpu_to_le32(sizeof(req)),
         },
         .addr = cpu_to_le64(addr),
@@ -2745,7 +3076,7 @@ static void test_discard(const void *opaque)
     r = (const void *)(desc->data + le64_to_cpu(h->ranges_off));
     for (i = 0; i < le32_to_cpu(h->nr_ranges); i++) {
         if (MiB - le64_to_cpu(r[i].addr) < le64_to_cpu(r[i].len)) {
-            at = SHM_ADDR + le64_to_cpu(r[i].dest) - le64_to_cpu(r[i].addr);
+            at = f->window + le64_to_cpu(r[i].dest) - le64_to_cpu(r[i].addr);
         }
     }
     g_assert_cmpint(discard(f, 17 * MiB, 3 * MiB), ==, VIRTIO_FADUMP_S_OK);
@@ -2821,7 +3152,8 @@ static Fadump *load_from(const Machine *m, const char *path, const Fadump *old,
         f->dev->bar = old->dev->bar;
         f->dev->vdev.features = old->dev->vdev.features;
         f->dev->vdev.features_negotiated = true;
-        f->shm_size = old->shm_size;
+        f->window = old->window;
+        f->window_len = old->window_len;
     }
     return f;
 }
@@ -2851,8 +3183,7 @@ static void test_migrate_registered(const void *opaque)
     h = (const void *)desc->data;
     pieces = check_descriptor(dst, desc, VIRTIO_FADUMP_CAUSE_PANIC);
     /* what was registered has come along */
-    check_notes(h, true);
-    g_assert_cmpint(le64_to_cpu(h->param_size), ==, PARAM_LEN);
+    check_notes(h);
     check_ram(dst, pieces);
     stop(dst);
 }
@@ -2947,14 +3278,30 @@ static uint8_t *find_bytes(char *buf, gsize len, const void *what, gsize size)
 
 /* What a stream can say of the device, in the order that it has there. */
 typedef struct QEMU_PACKED Stream {
-    uint64_t boot_top;
+    uint64_t boot_mem, boot_mem_max, window_addr;
     uint32_t state;
+    uint64_t boot_size;
     uint64_t vmcoreinfo, vmcoreinfo_size;
-    uint64_t param, param_size;
+    uint64_t crash_note, crash_note_size;
     uint32_t nr_dests;
-    uint64_t swapped;
+    uint8_t yielded;
+    uint32_t nr_swapped;
     uint64_t desc_size;
+    uint8_t held_full, window_shown;
 } Stream;
+
+/* Behind it, and a dump's id */
+typedef struct QEMU_PACKED StreamEnd {
+    uint32_t nr_lost, nr_boots;
+    uint8_t boot_counted;
+    uint32_t pending_cause, pending_cpu;
+    uint8_t announced, crash_lost, notify_pending;
+} StreamEnd;
+
+static StreamEnd *stream_end(Stream *s)
+{
+    return (StreamEnd *)((uint8_t *)(s + 1) + 16);
+}
 
 /* Each destination must refuse the stream, and live. */
 static void assert_refused(const Machine *m, const Fadump *src,
@@ -2993,7 +3340,8 @@ static void test_migrate_dests(const void *opaque)
     } bad[] = {
         /* wraps, too long, in boot memory, outside RAM, unaligned, overlaps */
         { 0, UINT64_MAX - 4095 }, { 1, GiB }, { 2, 64 * MiB }, { 2, GiB },
-        { 2, 512 * MiB + 1 }, { 5, 512 * MiB }, { 2, UINT64_MAX },
+        { 2, 512 * MiB + 1 }, { 2, 512 * MiB + 4096 }, { 5, 512 * MiB },
+        { 2, UINT64_MAX }, { 0, 256 * MiB },
     };
     const Machine *m = opaque;
     Fadump *src = start_and_probe(m, ""), *dst;
@@ -3030,7 +3378,7 @@ static void test_migrate_dests(const void *opaque)
     check_places(dst, desc, count);
     g_assert_cmpint(count[0], >, 3);
     g_assert_cmpint(count[VIRTIO_FADUMP_WHERE_GUEST], >, 3);
-    g_assert_cmpint(count[VIRTIO_FADUMP_WHERE_SHM], ==, 0);
+    g_assert_cmpint(count[VIRTIO_FADUMP_WHERE_WINDOW], ==, 0);
     stop(dst);
 }
 
@@ -3043,6 +3391,8 @@ static void test_migrate_hostile(const void *opaque)
     g_autoptr(GByteArray) desc = NULL;
     struct virtio_fadump_desc *h, good;
     struct virtio_fadump_range *r, good_range;
+    struct virtio_fadump_vcpu *v, good_vcpu;
+    StreamEnd *end, old_end;
     Stream *s, old, want;
     gsize len, registered_len;
 
@@ -3051,36 +3401,64 @@ static void test_migrate_hostile(const void *opaque)
     g_assert_true(g_file_get_contents(path, &registered, &registered_len,
                                       NULL));
     want = (Stream) {
-        cpu_to_be64(B), cpu_to_be32(VIRTIO_FADUMP_STATE_REGISTERED),
+        cpu_to_be64(B), cpu_to_be64(256 * MiB), cpu_to_be64(src->window),
+        cpu_to_be32(VIRTIO_FADUMP_STATE_REGISTERED), cpu_to_be64(B),
         cpu_to_be64(VMCOREINFO_ADDR), cpu_to_be64(4096),
-        cpu_to_be64(PARAM_ADDR), cpu_to_be64(PARAM_LEN), 0, 0, 0
+        cpu_to_be64(CRASH_NOTE_ADDR), cpu_to_be64(4096), 0, 0, 0, 0, 0, 0
     };
     s = (Stream *)find_bytes(registered, registered_len, &want, sizeof(want));
     old = *s;
+    end = stream_end(s);
+    old_end = *end;
 
 #define assert_field_refused(field, value) do { \
         s->field = value; \
         assert_refused(m, src, path, registered, registered_len); \
         *s = old; \
     } while (0)
-    assert_field_refused(boot_top, cpu_to_be64(2 * B));
+    assert_field_refused(boot_mem, cpu_to_be64(2 * B));
+    assert_field_refused(boot_mem_max, cpu_to_be64(2 * GiB));
+    assert_field_refused(window_addr, 0);
     assert_field_refused(state, cpu_to_be32(3));
     assert_field_refused(state, cpu_to_be32(UINT32_MAX));
+    assert_field_refused(boot_size, 0);
+    assert_field_refused(boot_size, cpu_to_be64(B + 4096));
+    assert_field_refused(boot_size, cpu_to_be64(512 * MiB));
+    assert_field_refused(boot_size, cpu_to_be64(UINT64_MAX));
     assert_field_refused(vmcoreinfo, cpu_to_be64(UINT64_MAX));
     assert_field_refused(vmcoreinfo, cpu_to_be64(1 * GiB));
     assert_field_refused(vmcoreinfo_size, cpu_to_be64(256 * MiB));
-    assert_field_refused(param_size, cpu_to_be64(UINT64_MAX));
-    assert_field_refused(param, cpu_to_be64(3 * GiB));
+    assert_field_refused(crash_note_size, cpu_to_be64(UINT64_MAX));
+    assert_field_refused(crash_note_size, cpu_to_be64(4097));
+    assert_field_refused(crash_note, cpu_to_be64(3 * GiB));
     assert_field_refused(nr_dests, cpu_to_be32(1));
     assert_field_refused(nr_dests, cpu_to_be32(MAX_REGIONS + 1));
     assert_field_refused(nr_dests, cpu_to_be32(UINT32_MAX));
-    assert_field_refused(swapped, cpu_to_be64(1ull << 63));
-    assert_field_refused(swapped, cpu_to_be64(UINT64_MAX));
+    assert_field_refused(nr_swapped, cpu_to_be32(1));
+    assert_field_refused(nr_swapped, cpu_to_be32(65));
+    assert_field_refused(nr_swapped, cpu_to_be32(UINT32_MAX));
     assert_field_refused(desc_size, cpu_to_be64(4096));
+    assert_field_refused(held_full, 1);
+    /* registered, with a size that is not the default, is not IDLE */
+    s->boot_size = cpu_to_be64(256 * MiB);
+    assert_field_refused(state, cpu_to_be32(VIRTIO_FADUMP_STATE_IDLE));
+    /* nothing is registered, but notes */
+    assert_field_refused(state, cpu_to_be32(VIRTIO_FADUMP_STATE_IDLE));
+    s->vmcoreinfo_size = s->crash_note_size = 0;
+    s->yielded = 1;
+    assert_field_refused(state, cpu_to_be32(VIRTIO_FADUMP_STATE_IDLE));
+    /* a cause that there is not, at which a reset would be named by it */
+    end->pending_cause = cpu_to_be32(VIRTIO_FADUMP_CAUSE_PANIC_DEVICE + 1);
+    assert_refused(m, src, path, registered, registered_len);
+    end->pending_cause = cpu_to_be32(1000);
+    assert_refused(m, src, path, registered, registered_len);
+    *end = old_end;
     /* says that a dump is held, and there is none */
     assert_field_refused(state,
                          cpu_to_be32(VIRTIO_FADUMP_STATE_DUMP_AVAILABLE));
+    s->vmcoreinfo_size = s->crash_note_size = 0;
     s->desc_size = cpu_to_be64(4096);
+    s->window_shown = 1;
     assert_field_refused(state,
                          cpu_to_be32(VIRTIO_FADUMP_STATE_DUMP_AVAILABLE));
 
@@ -3103,8 +3481,10 @@ static void test_migrate_hostile(const void *opaque)
     h = (struct virtio_fadump_desc *)find_bytes(buf, len, desc->data,
                                                 desc->len);
     r = (void *)((uint8_t *)h + le64_to_cpu(h->ranges_off));
+    v = (void *)((uint8_t *)h + le64_to_cpu(h->vcpus_off));
     good = *h;
     good_range = *r;
+    good_vcpu = *v;
 
     h->cause = ~h->cause;
     assert_refused(m, src, path, buf, len);
@@ -3116,26 +3496,33 @@ static void test_migrate_hostile(const void *opaque)
         assert_refused(m, src, path, buf, len); \
         *h = good; \
         *r = good_range; \
+        *v = good_vcpu; \
     } while (0)
     assert_desc_refused(h->magic[0], 'X');
-    assert_desc_refused(h->version, cpu_to_le32(VIRTIO_FADUMP_VERSION + 1));
+    assert_desc_refused(h->version, cpu_to_le32(VIRTIO_FADUMP_DESC_VERSION + 1));
     assert_desc_refused(h->total_size, cpu_to_le64(UINT64_MAX));
     assert_desc_refused(h->hdr_size, cpu_to_le32(UINT32_MAX));
     assert_desc_refused(h->nr_ranges, cpu_to_le32(UINT32_MAX));
     assert_desc_refused(h->ranges_off, cpu_to_le64(UINT64_MAX - 7));
     assert_desc_refused(h->range_size, cpu_to_le32(8));
     assert_desc_refused(h->nr_vcpus, cpu_to_le32(UINT32_MAX));
-    assert_desc_refused(h->notes_size, cpu_to_le64(UINT64_MAX));
-    assert_desc_refused(h->param_off, cpu_to_le64(desc->len));
-    assert_desc_refused(r->dest, cpu_to_le64(src->shm_size - 4096));
+    assert_desc_refused(h->crash_cpu, cpu_to_le32(2));
+    assert_desc_refused(h->vmcoreinfo.size, cpu_to_le64(UINT64_MAX));
+    assert_desc_refused(h->crash_note.off, cpu_to_le64(desc->len));
+    assert_desc_refused(v->notes.off, cpu_to_le64(UINT64_MAX - 3));
+    assert_desc_refused(v->notes.size, 0);
+    assert_desc_refused(v->hv_note.size, cpu_to_le64(desc->len));
+    assert_desc_refused(r->where, cpu_to_le32(9));
+    assert_desc_refused(r->dest, cpu_to_le64(src->window_len));
     assert_desc_refused(r->dest, cpu_to_le64(UINT64_MAX - 4095));
     assert_desc_refused(r->len, cpu_to_le64(UINT64_MAX));
     assert_desc_refused(r->addr, cpu_to_le64(512 * MiB));
     assert_desc_refused(r->held, cpu_to_le64(UINT64_MAX));
 
     want = (Stream) {
-        cpu_to_be64(B), cpu_to_be32(VIRTIO_FADUMP_STATE_DUMP_AVAILABLE),
-        0, 0, 0, 0, 0, 0, cpu_to_be64(desc->len)
+        cpu_to_be64(B), cpu_to_be64(256 * MiB), cpu_to_be64(src->window),
+        cpu_to_be32(VIRTIO_FADUMP_STATE_DUMP_AVAILABLE), cpu_to_be64(B),
+        0, 0, 0, 0, 0, 0, 0, cpu_to_be64(desc->len), 0, 1
     };
     s = (Stream *)find_bytes(buf, len, &want, sizeof(want));
     s->desc_size = cpu_to_be64(UINT64_MAX);
@@ -3143,6 +3530,9 @@ static void test_migrate_hostile(const void *opaque)
     s->desc_size = cpu_to_be64(desc->len - 8);
     assert_refused(m, src, path, buf, len);
     s->desc_size = 0;
+    assert_refused(m, src, path, buf, len);
+    *s = want;
+    s->window_shown = 0;
     assert_refused(m, src, path, buf, len);
     *s = want;
 
@@ -3157,49 +3547,210 @@ static void test_migrate_hostile(const void *opaque)
 /* ------------------------------------------------------------------ */
 /* Tests: properties                                                  */
 
+/* ------------------------------------------------------------------ */
+/* Tests: the size of boot memory                                     */
+
 typedef struct BootMem {
     const char *opts;
-    uint64_t expected;
+    /* what a driver gets that asks for nothing, and at most */
+    uint64_t granted, max;
+    Span ranges[4];
 } BootMem;
 
 static void test_boot_mem(void)
 {
     static const BootMem cases[] = {
         /* the default: 512 MiB, 5 % where that is more, all where it is less */
-        { "-M q35 -m 1G -device fadump-dev", 512 * MiB },
-        { "-M q35 -m 12G -device fadump-dev", 640 * MiB },
-        { "-M q35 -m 256M -device fadump-dev", 256 * MiB },
+        { "-M q35 -m 1G -device fadump-dev", 512 * MiB, 512 * MiB,
+          { { 0, 512 * MiB } } },
+        { "-M q35 -m 12G -device fadump-dev", 640 * MiB, 3 * GiB,
+          { { 0, 640 * MiB } } },
+        { "-M q35 -m 256M -device fadump-dev", 256 * MiB, 256 * MiB,
+          { { 0, 256 * MiB } } },
         /* whole memory blocks */
-        { "-M pc -m 1G -device fadump-dev,boot-mem=129M", 256 * MiB },
-        { "-M pc -m 1G -device fadump-dev,boot-mem=134217728", 128 * MiB },
-        { "-M pc -m 1G -device fadump-dev,boot-mem=1G", 1 * GiB },
-        { "-M pc -m 64M -device fadump-dev,boot-mem=64M", 64 * MiB },
-        /* all ways to say it */
-        { "-M pc -m 1G -device fadump-dev,boot-mem=full", 1 * GiB },
-        { "-M pc -m 1G -global fadump-dev.boot-mem=full -device fadump-dev",
-          1 * GiB },
+        { "-M pc -m 1G -device fadump-dev,boot-mem=129M", 256 * MiB,
+          256 * MiB, { { 0, 256 * MiB } } },
+        { "-M pc -m 1G -device fadump-dev,boot-mem=134217728", 128 * MiB,
+          256 * MiB, { { 0, 128 * MiB } } },
+        { "-M pc -m 1G -device fadump-dev,boot-mem=1G", 1 * GiB, 1 * GiB,
+          { { 0, 1 * GiB } } },
+        { "-M pc -m 64M -device fadump-dev,boot-mem=64M", 64 * MiB, 64 * MiB,
+          { { 0, 64 * MiB } } },
+        { "-M pc -m 1G -device fadump-dev,boot-mem=128M,boot-mem-max=1000M",
+          128 * MiB, 1 * GiB, { { 0, 128 * MiB } } },
+        { "-M pc -m 1G -device fadump-dev,boot-mem=128M,boot-mem-max=128M",
+          128 * MiB, 128 * MiB, { { 0, 128 * MiB } } },
         { "-M pc -m 1G -global fadump-dev.boot-mem=256M -device fadump-dev",
-          256 * MiB },
-        /* below this address, with the hole under 4 GiB in it */
-        { "-M q35 -m 6G -device fadump-dev,boot-mem=3G", 5 * GiB },
+          256 * MiB, 256 * MiB, { { 0, 256 * MiB } } },
+        /* what is set aside at the capture is nobody's but the host's */
+        { "-M pc -m 1G -device fadump-dev,boot-mem=256M,full=on", 256 * MiB,
+          256 * MiB, { { 0, 256 * MiB } } },
+        /* on both sides of the hole under 4 GiB */
+        { "-M q35 -m 6G -device fadump-dev,boot-mem=3G", 3 * GiB, 3 * GiB,
+          { { 0, 2 * GiB }, { 4 * GiB, 1 * GiB } } },
+        /* what fills no block, at each end of RAM, and the last block below */
+        { "-M q35 -m 2100M -device fadump-dev,boot-mem=128M", 128 * MiB,
+          640 * MiB, { { 0, B }, { 2 * GiB, 52 * MiB } } },
+        { "-M pc -m 5200M -device fadump-dev,boot-mem=128M", 128 * MiB,
+          1408 * MiB, { { 0, B }, { 3 * GiB - B, B },
+                        { 4 * GiB + 2048 * MiB, 80 * MiB } } },
+        /* blocks of Linux may have 2 GiB here */
+        { "-M q35,memory-backend=m -object memory-backend-ram,id=m,size=70G,"
+          "reserve=off -m 70G -device fadump-dev,boot-mem=128M",
+          2 * GiB, 18 * GiB,
+          { { 0, 2 * GiB } } },
+        { "-M q35,memory-backend=m -object memory-backend-ram,id=m,size=65G,"
+          "reserve=off -m 65G -device fadump-dev,boot-mem=4G",
+          4 * GiB, 18 * GiB,
+          { { 0, 2 * GiB }, { 4 * GiB, 2 * GiB }, { 66 * GiB, 1 * GiB } } },
     };
     size_t i;
+    uint32_t j;
 
     for (i = 0; i < ARRAY_SIZE(cases); i++) {
         const Machine m = { cases[i].opts, cases[i].opts };
-        Fadump *f = start_and_probe(&m, "");
-        const struct virtio_fadump_region regions[] = {
-            CPU_STATE, BOOT_MEM(0, 16 * MiB),
-            BOOT_MEM(16 * MiB, cases[i].expected - 16 * MiB),
-        };
+        g_autofree struct virtio_fadump_boot_mem *mem = NULL;
+        Fadump *f;
 
         g_test_message("%s", cases[i].opts);
-        g_assert_cmphex(CONFIG_Q(f, boot_mem_size), ==, cases[i].expected);
-        g_assert_cmpint(do_register(f, regions, ARRAY_SIZE(regions), NULL), ==,
-                        VIRTIO_FADUMP_S_OK);
+        f = start_and_probe(&m, "");
+        g_assert_cmphex(CONFIG_Q(f, boot_mem_max), ==, cases[i].max);
+        g_assert_cmphex(CONFIG_Q(f, boot_mem), ==,
+                        total_size(cases[i].ranges));
+        mem = ask_boot_mem(f, 0);
+        g_assert_cmphex(mem->size, ==, cases[i].granted);
+        for (j = 0; j < mem->nr_ranges; j++) {
+            g_assert_cmphex(mem->ranges[j].addr, ==, cases[i].ranges[j].base);
+            g_assert_cmphex(mem->ranges[j].len, ==, cases[i].ranges[j].size);
+        }
+        g_assert_cmphex(cases[i].ranges[j].size, ==, 0);
+        assert_register(f, OK);
         stop(f);
     }
 }
+
+/* Whatever is asked for, what is granted can be registered, and no more. */
+static void test_ask(const void *opaque)
+{
+    const uint64_t block = 128 * MiB;
+    const uint64_t sizes[] = {
+        1, 4096, block - 1, block, block + 1, 2 * block, 256 * MiB + 1,
+        5 * block, GiB - 1, GiB, UINT64_MAX, UINT64_MAX - block, 1ull << 63,
+    };
+    Fadump *f = start_and_probe(opaque, ",boot-mem-max=640M");
+    const uint64_t max = CONFIG_Q(f, boot_mem_max);
+    uint64_t tails = CONFIG_Q(f, boot_mem) - B, detail;
+    uint32_t status, n;
+    size_t i;
+
+    g_assert_cmphex(max, ==, 640 * MiB);
+    for (i = 0; i < ARRAY_SIZE(sizes); i++) {
+        g_autofree struct virtio_fadump_boot_mem *mem = NULL, *again = NULL;
+        uint64_t sum = 0, end = 0;
+        uint32_t j;
+
+        mem = ask_boot_mem(f, sizes[i]);
+        again = ask_boot_mem(f, mem->size);
+        g_assert_cmphex(mem->size, ==, sizes[i] > max ? max :
+                                       ROUND_UP(sizes[i], block));
+        g_assert_cmpmem(mem, sizeof(*mem), again, sizeof(*again));
+        for (j = 0; j < mem->nr_ranges; j++) {
+            const struct virtio_fadump_extent *r = &mem->ranges[j];
+
+            g_assert_cmphex(r->addr % VIRTIO_FADUMP_ALIGN, ==, 0);
+            g_assert_cmphex(r->len % VIRTIO_FADUMP_PAGE_SIZE, ==, 0);
+            g_assert_true(!j || r->addr > end);
+            end = r->addr + r->len;
+            sum += r->len;
+        }
+        g_assert_cmphex(sum, ==, mem->size + tails);
+        f->ask = sizes[i];
+        assert_register(f, OK);
+        g_assert_cmphex(CONFIG_Q(f, boot_mem), ==, sum);
+        /* in any state */
+        g_free(ask_boot_mem(f, 0));
+        assert_request(f, UNREGISTER, OK);
+        g_assert_cmphex(CONFIG_Q(f, boot_mem), ==, B + tails);
+    }
+
+    /* room for the answer: none, too little, in parts, more than enough */
+    f->ask = 0;
+    for (n = 0; f->m->boot[n].size; n++) {
+        g_free(get_boot_mem(f, 0, n, 0, &status, &detail));
+        g_assert_cmpint(status, ==, VIRTIO_FADUMP_S_NO_SPACE);
+    }
+    g_assert_cmpint(detail, ==, sizeof(struct virtio_fadump_boot_mem) +
+                                n * sizeof(struct virtio_fadump_extent));
+    g_free(get_boot_mem(f, 0, n, 0, &status, &detail));
+    g_assert_cmpint(status, ==, VIRTIO_FADUMP_S_OK);
+    g_free(get_boot_mem(f, 0, n, 9, &status, &detail));
+    g_assert_cmpint(status, ==, VIRTIO_FADUMP_S_OK);
+    g_free(get_boot_mem(f, 0, n + 100, 0, &status, &detail));
+    g_assert_cmpint(status, ==, VIRTIO_FADUMP_S_OK);
+    assert_unharmed(f);
+    stop(f);
+}
+
+/* Crash after crash, each with another size, over a migration too. */
+static void test_ask_capture(const void *opaque)
+{
+    static const uint64_t sizes[] = {
+        512 * MiB, 128 * MiB, 384 * MiB, 384 * MiB, 256 * MiB, 640 * MiB,
+    };
+    Machine m = *(const Machine *)opaque;
+    g_autofree char *opts = g_strdup_printf("%s,boot-mem-max=640M", m.opts);
+    Fadump *f, *dst;
+    size_t i;
+
+    m.opts = opts;
+    f = start_and_probe(&m, "");
+    for (i = 0; i < ARRAY_SIZE(sizes); i++) {
+        g_autofree char *path = g_build_filename(f->dir, "stream", NULL);
+        g_autofree char *path2 = NULL;
+        g_autoptr(GByteArray) desc = NULL, again = NULL;
+        g_autoptr(GArray) pieces = NULL, same = NULL;
+
+        m.boot[0].size = f->ask = sizes[i];
+        fill_ram(f);
+        assert_register(f, OK);
+        save_to(f, path);
+        dst = load_from(&m, path, f, "completed");
+        stop(f);
+        f = dst;
+        assert_state(f, REGISTERED);
+        g_assert_cmphex(CONFIG_Q(f, boot_mem), ==, total_size(m.boot));
+        trigger_panic(f);
+        check_confinement(f, true);
+        probe(f);
+        /* nothing is registered: what a driver would get */
+        g_assert_cmphex(CONFIG_Q(f, boot_mem), ==, total_size(m.boot) -
+                                                   sizes[i] + B);
+        desc = read_descriptor(f);
+        pieces = check_descriptor(f, desc, VIRTIO_FADUMP_CAUSE_PANIC);
+        check_ram(f, pieces);
+
+        path2 = g_build_filename(f->dir, "stream", NULL);
+        save_to(f, path2);
+        dst = load_from(&m, path2, f, "completed");
+        stop(f);
+        f = dst;
+        assert_window(f, true);
+        check_confinement(f, true);
+        again = read_descriptor(f);
+        g_assert_cmpmem(again->data, again->len, desc->data, desc->len);
+        same = check_descriptor(f, again, VIRTIO_FADUMP_CAUSE_PANIC);
+        check_ram(f, same);
+        probe(f);
+        assert_request(f, RELEASE, OK);
+        check_released(f);
+        system_reset(f);
+        probe(f);
+    }
+    stop(f);
+}
+
+/* ------------------------------------------------------------------ */
+/* Tests: properties                                                  */
 
 typedef struct Refusal {
     const char *opts;
@@ -3215,16 +3766,26 @@ static void test_refused(void)
         { "-M q35 -m 1G -device fadump-dev,boot-mem=4M",
           "too small to boot in; use at least 128M" },
         { "-M q35 -m 1G -device fadump-dev,boot-mem=18446744073709551615",
-          "expects a size such as 512M, or full; not '18446744073709551615'" },
+          "is more than the guest's 1024 MiB" },
         { "-M q35 -m 1G -device fadump-dev,boot-mem=18446744073709551614",
           "is more than the guest's 1024 MiB" },
         { "-M q35 -m 1G -device fadump-dev,boot-mem=-1", "boot-mem" },
-        { "-M q35 -m 1G -device fadump-dev,boot-mem=all",
-          "expects a size such as 512M, or full; not 'all'" },
+        { "-M q35 -m 1G -device fadump-dev,boot-mem=all", "boot-mem" },
+        { "-M q35 -m 1G -device fadump-dev,boot-mem=full", "boot-mem" },
+        { "-M q35 -m 1G -device fadump-dev,boot-mem-max=2G",
+          "boot-mem-max=2048 MiB is more than the guest's 1024 MiB" },
+        { "-M q35 -m 1G -device fadump-dev,boot-mem=256M,boot-mem-max=128M",
+          "boot-mem-max=128 MiB is less than the 256 MiB of boot-mem" },
+        { "-M q35 -m 1G -device fadump-dev,boot-mem-max=128M",
+          "boot-mem-max=128 MiB is less than the 512 MiB of boot-mem" },
+        { "-M q35,memory-backend=m -object memory-backend-ram,id=m,size=20G,"
+          "reserve=off -m 20G -cpu qemu64,phys-bits=36 -device fadump-dev,"
+          "full=on",
+          "36 bits of the vCPUs' physical addresses; use -cpu" },
         { "-M q35 -m 1G -device fadump-dev,host-mem=off,guest-mem=off",
           "nowhere to go: host-mem and guest-mem are both off" },
-        { "-M q35 -m 1G -device fadump-dev,host-mem=off,boot-mem=full",
-          "boot-mem=full needs host-mem=on" },
+        { "-M q35 -m 1G -device fadump-dev,host-mem=off,full=on",
+          "full=on needs host-mem=on" },
         { "-M q35 -m 1G -device fadump-dev,max-boots=0", "max-boots" },
         { "-M q35 -m 1G -device fadump-dev -device fadump-dev",
           "at most one fadump-dev" },
@@ -3258,6 +3819,89 @@ static void test_refused(void)
             g_test_message("expected '%s', got: %s", cases[i].message, err);
             g_test_fail();
         }
+    }
+}
+
+typedef struct Place {
+    const char *opts;
+    uint64_t window, reserved_end;
+} Place;
+
+/* The window lies above RAM, and firmware is told to keep devices off it. */
+static void test_place(void)
+{
+#define TB "-object memory-backend-ram,id=m,size=1T,reserve=off -m 1T "
+    static const Place cases[] = {
+        { "-M pc -m 1G -device fadump-dev", 4 * GiB, 5 * GiB },
+        { "-M q35 -m 6G -device fadump-dev", 8 * GiB, 10 * GiB },
+        { "-M pc -m 6G -device fadump-dev,full=on", 7 * GiB, 14 * GiB },
+        { "-M q35 -m 5000M -device fadump-dev", 7 * GiB, 9 * GiB },
+        { "-M q35 -m 6G -device fadump-dev,host-mem=off", 8 * GiB, 9 * GiB },
+        { "-M q35 -m 6G -device fadump-dev,x-window-bar=on", 0, 8 * GiB },
+        /* a terabyte, all of it, in 46 bits */
+        { "-M q35,memory-backend=m " TB "-cpu qemu64,phys-bits=46,"
+          "vendor=GenuineIntel -device fadump-dev,full=on",
+          1026 * GiB, 2051 * GiB },
+        /* around what HyperTransport has below 1 TiB: RAM lies above already */
+        { "-M q35,memory-backend=m " TB "-cpu qemu64,phys-bits=46,"
+          "vendor=AuthenticAMD -device fadump-dev,full=on",
+          2 * TiB - 2 * GiB, 3 * TiB - 1 * GiB },
+        /* RAM below it, the window above */
+        { "-M q35,memory-backend=m -object memory-backend-ram,id=m,size=600G,"
+          "reserve=off -m 600G -cpu qemu64,phys-bits=46,vendor=AuthenticAMD "
+          "-device fadump-dev,full=on", 1 * TiB, 1 * TiB + 601 * GiB },
+        { "-M q35,memory-backend=m -object memory-backend-ram,id=m,size=600G,"
+          "reserve=off -m 600G -cpu qemu64,phys-bits=46,vendor=GenuineIntel "
+          "-device fadump-dev,full=on", 602 * GiB, 1203 * GiB },
+    };
+    uint64_t end;
+    size_t i;
+
+    for (i = 0; i < ARRAY_SIZE(cases); i++) {
+        const Machine m = { cases[i].opts, cases[i].opts };
+        Fadump *f;
+
+        g_test_message("%s", cases[i].opts);
+        f = start(&m, "");
+        find_device(f);
+        qvirtio_pci_device_enable(f->dev);
+        find_window(f);
+        g_assert_cmphex(CONFIG_Q(f, window_addr), ==, cases[i].window);
+        g_assert_cmphex(CONFIG_Q(f, window_addr) % GiB, ==, 0);
+        g_assert_cmpint(qfw_cfg_get_file(f->fw_cfg, "etc/reserved-memory-end",
+                                         &end, sizeof(end)), ==, sizeof(end));
+        g_assert_cmphex(le64_to_cpu(end), ==, cases[i].reserved_end);
+        assert_window(f, false);
+        stop(f);
+    }
+}
+
+/* Machine types of the future can turn each feature off. */
+static void test_feature_properties(void)
+{
+    static const struct {
+        const char *opts;
+        uint32_t features;
+    } cases[] = {
+        { "", 0xf },
+        { ",host-mem=off", 1 << VIRTIO_FADUMP_F_GUEST_MEM |
+                           1 << VIRTIO_FADUMP_F_CONFINE },
+        { ",guest-mem=off", 0xf & ~(1 << VIRTIO_FADUMP_F_GUEST_MEM) },
+        { ",confine=off", 0xf & ~(1 << VIRTIO_FADUMP_F_CONFINE) },
+        { ",discard=off", 0xf & ~(1 << VIRTIO_FADUMP_F_DISCARD) },
+        { ",full=on", 0xf },
+    };
+    size_t i;
+
+    for (i = 0; i < ARRAY_SIZE(cases); i++) {
+        Fadump *f = start(Q35_1G, cases[i].opts);
+
+        g_test_message("%s", cases[i].opts);
+        find_device(f);
+        qvirtio_pci_device_enable(f->dev);
+        g_assert_cmphex(qvirtio_get_features(&f->dev->vdev) & 0xffffff, ==,
+                        cases[i].features);
+        stop(f);
     }
 }
 
@@ -3317,6 +3961,7 @@ int main(int argc, char **argv)
     add("shadow-ram", PC_1G, test_shadow_ram);
     add("shadow-ram", Q35_1G, test_shadow_ram);
     add("notes", Q35_1G, test_notes);
+    add("crash-note", Q35_1G, test_crash_note);
     add("host-reset", PC_1G, test_host_reset);
     add("host-reset", Q35_1G, test_host_reset);
     add("max-boots", PC_1G, test_max_boots);
@@ -3327,7 +3972,10 @@ int main(int argc, char **argv)
     add("early", Q35_1G, test_early);
     add("operator", PC_1G, test_operator);
     add("operator", Q35_3G, test_operator);
-    add("events", Q35_1G, test_events);
+    add("notify", Q35_1G, test_notify);
+    add("notify", Q35_BAR_SWAP, test_notify);
+    add("yield", PC_1G, test_yield);
+    add("yield", Q35_1G, test_yield);
     add("guest-mem", Q35_1G, test_guest_mem);
     add("guest-mem", Q35_SWAP, test_guest_mem);
     add("no-host-mem", Q35_1G, test_no_host_mem);
@@ -3343,7 +3991,17 @@ int main(int argc, char **argv)
     add("migrate-release", Q35_1G, test_migrate_release);
     add("migrate-dests", Q35_1G, test_migrate_dests);
     add("migrate-hostile", Q35_1G, test_migrate_hostile);
+    add("ask", PC_1G, test_ask);
+    add("ask", PC_3G, test_ask);
+    add("ask", Q35_3G, test_ask);
+    add("ask-capture", PC_3G, test_ask_capture);
+    add("ask-capture", Q35_1G, test_ask_capture);
+    add("ask-capture", Q35_SWAP, test_ask_capture);
+    add("ask-capture", PC_NUMA_MEMFD, test_ask_capture);
+    add("ask-capture", Q35_BAR_SWAP, test_ask_capture);
     qtest_add_func("fadump/boot-mem", test_boot_mem);
+    qtest_add_func("fadump/place", test_place);
+    qtest_add_func("fadump/feature-properties", test_feature_properties);
     qtest_add_func("fadump/refused", test_refused);
     qtest_add_func("fadump/introspect", test_introspect);
 
