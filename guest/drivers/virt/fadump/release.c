@@ -26,7 +26,7 @@
 #include "fadump.h"
 
 /* A chunk is at most so large: the time until a signal is seen. */
-#define FADUMP_CHUNK_MAX	(8ULL << 30)
+#define FADUMP_CHUNK_MAX	(1ULL << 30)
 
 static bool fadump_movable;
 module_param_named(movable, fadump_movable, bool, 0644);
