@@ -11,7 +11,7 @@ import uuid
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from fadump_test import FADUMP, FadumpTest, MIB, VMCORE, abi, main
+from fadump_test import FADUMP, FadumpTest, MIB, VMCORE, abi, full_only, main
 from vmtest.qmp import QmpError
 
 LINKS = ('/sys/kernel/fadump_release_mem', f'{FADUMP}/release_mem')
@@ -87,6 +87,7 @@ class HostRelease(Confined):
         """
         self.check_idle('6.1', machine='q35')
 
+    @full_only
     def test_idle_pc(self):
         """
         :avocado: tags=machine:pc,kernel:6.12
