@@ -14,10 +14,12 @@
 #   deb_versions NAME [SUITE]..  versions of a package, newest first
 #   fetch_deb NAME[=VERSION|/SUITE]...    download, print the path of each file
 #   unpack_deb DIR NAME[=VERSION|/SUITE]...   fetch, unpack into DIR
+#   apt_use ARCH [sid]           from here on packages of that architecture; of
+#                                Debian's newest only, or of the suites that
+#                                the build takes (before the first call: amd64)
 #   meson_env                    put a meson that is new enough on the PATH
 
-# shellcheck disable=SC2154 # common.sh sets it
-apt_dir=$cache/apt
+# shellcheck disable=SC2154 # common.sh sets cache
 
 # Print "URI" of the mirror for which the pattern matches a suite. apt itself
 # parses its sources (one-line and deb822 style alike).
@@ -35,6 +37,22 @@ _apt_system_mirror() {
             END { if (best == "") best = other; if (best != "") print best }'
 }
 
+_apt_sources() {
+    local main=$1 security=$2 keyring=$3
+    if [ "$_apt_suites" = sid ]; then
+        echo "deb [signed-by=$keyring] $main sid main"
+        return
+    fi
+    cat <<END
+deb [signed-by=$keyring] $main bookworm main
+deb [signed-by=$keyring] $security bookworm-security main
+deb [signed-by=$keyring] $main bookworm-backports main
+deb [signed-by=$keyring] $main trixie main
+deb [signed-by=$keyring] $main trixie-backports main
+deb-src [signed-by=$keyring] $main trixie main
+END
+}
+
 _apt_write_config() {
     local main security keyring=/usr/share/keyrings/debian-archive-keyring.gpg
     main=${FADUMP_MIRROR:-$(_apt_system_mirror '^(bookworm|trixie|stable|oldstable)(-updates|-backports)?$' '/debian$')}
@@ -46,15 +64,9 @@ _apt_write_config() {
     esac
     [ -f "$keyring" ] ||
         die "$keyring is missing" "apt-get install debian-archive-keyring"
-    mkdir -p "$apt_dir"/{etc/none.d,lists/partial,archives/partial,debs}
+    mkdir -p "$apt_dir"/{etc/none.d,lists/partial,archives/partial} "$apt_debs"
     : >"$apt_dir/status"
-    cat >"$apt_dir/sources.list.new" <<END
-deb [signed-by=$keyring] $main bookworm main
-deb [signed-by=$keyring] $security bookworm-security main
-deb [signed-by=$keyring] $main bookworm-backports main
-deb [signed-by=$keyring] $main trixie main
-deb-src [signed-by=$keyring] $main trixie main
-END
+    _apt_sources "$main" "$security" "$keyring" >"$apt_dir/sources.list.new"
     # System settings stay in force (a proxy, say), but for what changes which
     # versions are seen, and for hooks that act on the system.
     cat >"$apt_dir/apt.conf.new" <<END
@@ -70,8 +82,8 @@ Dir::Cache::archives "$apt_dir/archives";
 Dir::Cache::pkgcache "pkgcache.bin";
 Dir::Cache::srcpkgcache "srcpkgcache.bin";
 #clear APT::Architectures;
-APT::Architecture "amd64";
-APT::Architectures { "amd64"; };
+APT::Architecture "$_apt_arch";
+APT::Architectures { "$_apt_arch"; };
 #clear APT::Default-Release;
 #clear APT::Update::Pre-Invoke;
 #clear APT::Update::Post-Invoke;
@@ -98,6 +110,15 @@ END
     done
 }
 
+# Checkouts of which one asks for more suites than another share the cache:
+# lists belong to what they were asked for, files to all.
+apt_use() {
+    _apt_arch=$1
+    _apt_suites=${2:-}
+    apt_dir=$cache/apt/$1${2:+-$2}-$(hash_inputs "$(declare -f _apt_sources _apt_write_config)")
+    _apt_ready=
+}
+
 _apt_lists_fresh() {
     [ -f "$apt_dir/lists.done" ] &&
         [ ! "$apt_dir/etc/sources.list" -nt "$apt_dir/lists.done" ] &&
@@ -107,7 +128,7 @@ _apt_lists_fresh() {
 _apt_update() {
     _apt_write_config
     ! _apt_lists_fresh || return 0
-    step "refreshing package lists ($(awk 'NR == 1 { print $3 }' "$apt_dir/etc/sources.list"))"
+    step "refreshing package lists ($_apt_arch, $(awk 'NR == 1 { print $3 }' "$apt_dir/etc/sources.list"))"
     local log=$cache/log/apt-update.log
     if apt-get -c "$apt_dir/apt.conf" -q -o APT::Update::Error-Mode=any \
         update >"$log" 2>&1 </dev/null; then
@@ -118,12 +139,14 @@ _apt_update() {
     else
         tail -n 15 "$log"
         die "apt-get update failed for the private configuration ($log)" \
-            "check the network and that the mirror has bookworm, bookworm-security, bookworm-backports and trixie; or name others: FADUMP_MIRROR=http://deb.debian.org/debian FADUMP_SECURITY_MIRROR=http://deb.debian.org/debian-security"
+            "check the network and that the mirror has bookworm, bookworm-security, bookworm-backports, trixie and trixie-backports; or name others: FADUMP_MIRROR=http://deb.debian.org/debian FADUMP_SECURITY_MIRROR=http://deb.debian.org/debian-security"
     fi
 }
 
+apt_debs=$cache/apt/debs
+apt_use amd64
+
 # Standard output of the callers is often read, so all talk goes to stderr.
-_apt_ready=
 _apt_setup() {
     [ -z "$_apt_ready" ] || return 0
     if [ ! -f "$apt_dir/apt.conf" ] || [ "${BASH_SOURCE[0]}" -nt "$apt_dir/apt.conf" ] ||
@@ -166,11 +189,11 @@ _apt_uri() {
 # is whole.
 _fetch_one() {
     local want=$1 file=$2 size=$3 tmp
-    [ "$(stat -c %s "$apt_dir/debs/$file" 2>/dev/null)" != "$size" ] || return 0
+    [ "$(stat -c %s "$apt_debs/$file" 2>/dev/null)" != "$size" ] || return 0
     note "downloading $want ($((size / 1048576)) MiB)" >&2
-    tmp=$(mktemp -d "$apt_dir/debs/tmp.XXXXXX")
+    tmp=$(mktemp -d "$apt_debs/tmp.XXXXXX")
     if ! (cd "$tmp" && private_apt_get download "$want" >"$cache/log/apt-download.log" 2>&1) ||
-        ! mv "$tmp"/*.deb "$apt_dir/debs/$file"; then
+        ! mv "$tmp"/*.deb "$apt_debs/$file"; then
         rm -rf "$tmp"
         return 1
     fi
@@ -185,7 +208,7 @@ try_fetch_deb() {
         read -r uri file size < <(_apt_uri "$want") || return 1
         [ -n "$uri" ] || return 1
         with_lock apt-fetch _fetch_one "$want" "$file" "$size" || return 1
-        printf '%s\n' "$apt_dir/debs/$file"
+        printf '%s\n' "$apt_debs/$file"
     done
 }
 

@@ -23,7 +23,7 @@ packages=(
     # fadump-ctl
     libjson-c-dev
     # modules (objtool is linked to libelf) and the initramfs
-    bc libelf1 libelf-dev cpio gzip kmod
+    bc libelf1 libelf-dev cpio gzip kmod patchelf
     # the tests' disks, and one that boots
     e2fsprogs grub-common grub-pc-bin mtools xorriso
 )

@@ -6,7 +6,8 @@
 #
 #   scripts/guest-module.sh [RELEASE...]
 #
-#   build/guest/<release>/fadump-virtio.ko
+#   build/guest/<release>/fadump-virtio.ko   the driver of the device
+#   build/guest/<release>/fadump.ko          what it needs: the core
 #   build/guest/<release>/tests/*.ko
 #
 # The sources are copied first: kbuild leaves its files beside them. With
@@ -36,7 +37,7 @@ build_one() {
         "${BASH_SOURCE[0]}")
     if [ "$(cat "$out/module.key" 2>/dev/null)" != "$key" ]; then
         step "building the guest driver for $release"
-        rm -rf "$src" "$out/tests" "$out/module.key" "$out/fadump-virtio.ko"
+        rm -rf "$src" "$out/tests" "$out/module.key" "$out"/fadump*.ko
         mkdir -p "$src/tests/guest" "$out/tests"
         cp -r "$top/guest" "$src/guest"
         cp -r "$top/tests/guest/modules" "$top/tests/guest/pattern.h" "$src/tests/guest/"
@@ -47,8 +48,8 @@ build_one() {
         advice="a compiler error is a defect in tests/guest/modules; the whole log is $cache/log/$name.log" \
             run_logged "$name" kbuild "$release" "$src/tests/guest/modules"
         cat "$cache/log/$name.log" >>"$out/module.log"
-        cp "$(find "$src/guest" -name fadump-virtio.ko -print -quit)" "$out/fadump-virtio.ko" ||
-            die "no fadump-virtio.ko was made" "see $out/module.log"
+        cp "$src"/guest/drivers/virt/fadump-virtio.ko "$src"/guest/drivers/virt/fadump/fadump.ko \
+            "$out/" || die "the driver's modules were not made" "see $out/module.log"
         cp "$src"/tests/guest/modules/*.ko "$out/tests/"
         printf '%s\n' "$key" >"$out/module.key"
     fi

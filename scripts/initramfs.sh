@@ -200,7 +200,7 @@ install_modules() {
     rm "$dir.modules"
     cp "$from"/modules.builtin "$from"/modules.order "$to/"
     [ ! -f "$from/modules.builtin.modinfo" ] || cp "$from/modules.builtin.modinfo" "$to/"
-    for file in "$build/guest/$release/fadump-virtio.ko" "$build/guest/$release"/tests/*.ko; do
+    for file in "$build/guest/$release"/fadump*.ko "$build/guest/$release"/tests/*.ko; do
         [ -f "$file" ] || continue
         cp "$file" "$to/extra/"
         strip --strip-debug "$to/extra/$(basename "$file")"
@@ -230,7 +230,7 @@ build_one() {
     [ -f "$out/fadump-virtio.ko" ] ||
         die "build/guest/$release has no driver" "run scripts/guest-module.sh $release"
     key=$(hash_inputs "${BASH_SOURCE[0]}" "$top"/tests/guest/{init,port} "$build/guest/bin" \
-        "$out/fadump-virtio.ko" "$out/tests" "roots $root $newer_root" \
+        "$out"/fadump*.ko "$out/tests" "roots $root $newer_root" \
         "kernel $(readlink -f "$build/kernels/$release")")
     [ "$(cat "$out/initramfs.key" 2>/dev/null)" != "$key" ] || return 0
     step "assembling the initramfs for $release"

@@ -4,8 +4,8 @@
 # Fetch stock Debian kernels for the guests: image, modules, headers and debug
 # symbols of one version, unpacked in the cache, nothing installed.
 #
-#   scripts/kernel.sh                  the default set: newest 6.1, newest 6.12
-#   scripts/kernel.sh 6.1              the newest of a series
+#   scripts/kernel.sh                  the default set: newest 6.1, 6.12 and 7.x
+#   scripts/kernel.sh 6.1              the newest of a series (7: the newest 7.x)
 #   scripts/kernel.sh 6.1.0-47-amd64   that release: from the mirror, or, where
 #                                      the mirror has it not, as installed here
 #   scripts/kernel.sh --update         choose the newest anew
@@ -23,10 +23,14 @@
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 # shellcheck source=scripts/apt.sh
 . "$top/scripts/apt.sh"
+# shellcheck source=scripts/newer.sh
+. "$top/scripts/newer.sh"
 
-default_series=(6.1 6.12)
-# Where the guests' kernels come from; Debian 13's have other names (+deb13).
-suites=(bookworm bookworm-security bookworm-backports)
+# What Debian 12 has, and the newest that there is.
+default_series=(6.1 6.12 7)
+# Where the guests' kernels come from. Debian 13's own 6.12 is not among them:
+# Debian 12 has the same, with another name (+deb12).
+suites=(bookworm bookworm-security bookworm-backports trixie-backports)
 # Raise when what is unpacked, or how, changes.
 layout=1
 
@@ -34,7 +38,7 @@ layout=1
 series_releases() {
     local series=${1//./\\.}
     private_apt_cache pkgnames "linux-image-$1." |
-        sed -nE "s/^linux-image-($series\.[0-9]+(-[0-9]+|\+deb12(\.[0-9]+)?)-amd64)-dbg\$/\1/p" |
+        sed -nE "s/^linux-image-($series(\.[0-9]+)+(-[0-9]+|\+deb1[23](\.[0-9]+)?)-amd64)-dbg\$/\1/p" |
         sort -rV
 }
 
@@ -57,11 +61,35 @@ dependency() {
         sed -nE "s/^ *($pattern)( .*)?\$/\1/p" | sed -n 1p
 }
 
+# The files with the image and its modules, of which newer kernels have one
+# each; nothing where one cannot be had
+fetch_image() {
+    local release=$1 version=$2 image part parts=()
+    image=$(try_fetch_deb "linux-image-$release=$version") || return 0
+    for part in base binary modules; do
+        part=$(dependency "$image" "linux-$part-[0-9][^ ]*")
+        [ -z "$part" ] || parts+=("$part=$version")
+    done
+    [ ${#parts[@]} -eq 0 ] || mapfile -t parts < <(try_fetch_deb "${parts[@]}" || echo missing)
+    [[ ${parts[*]} == *missing ]] || printf '%s\n' "$image" "${parts[@]}"
+}
+
+# Headers that name a compiler of Debian 13's, and have programs that were
+# built there
+adopt_headers() {
+    local dir=$1 release=$2 vars=$1/root/usr/src/linux-headers-$2/.kernelvariables
+    newer_toolchain x86_64-linux-gnu
+    newer_libraries "$dir/root/usr/lib"
+    sed -i "s|^override CROSS_COMPILE = .*|override CROSS_COMPILE = $toolchain|" "$vars"
+    # No BTF is made (see below), so that nothing hangs on pahole's version.
+    echo "override PAHOLE_VERSION = \$(CONFIG_PAHOLE_VERSION)" >>"$vars"
+}
+
 # Unpack into $1; status 1 where the mirror lists a file that it cannot give.
 # The caller asks for that status, so errexit does not hold in here.
 fetch_release() {
     local dir=$1 release=$2 version=$3 new=$1.new
-    local headers common kbuild kbuild_deb deb name v
+    local headers common kbuild='' image deb name v symbols=boot/vmlinux-$2
     rm -rf "$new"
     mkdir -p "$new/root"
 
@@ -70,29 +98,33 @@ fetch_release() {
     name=$(dependency "$headers" 'linux-headers-[^ ]*-common')
     common=$(try_fetch_deb "$name=$version") || return 1
     name=$(dependency "$headers" 'linux-kbuild-[^ ]*')
-    kbuild_deb=
     # Of the same version if it is there; else any of that name will do, they
     # are named for what they are compatible with.
     for v in "$version" $(deb_versions "$name" "${suites[@]}"); do
-        if kbuild_deb=$(try_fetch_deb "$name=$v"); then
+        if kbuild=$(try_fetch_deb "$name=$v"); then
             break
         fi
     done
-    [ -n "$kbuild_deb" ] || return 1
-    deb=$(try_fetch_deb "linux-image-$release=$version") || return 1
-    for kbuild in "$headers" "$common" "$kbuild_deb" "$deb"; do
-        dpkg-deb -x "$kbuild" "$new/root" ||
-            die "cannot unpack $kbuild" "is the disk full? See: df -h $cache"
+    [ -n "$kbuild" ] || return 1
+    mapfile -t image < <(fetch_image "$release" "$version")
+    [ ${#image[@]} -gt 0 ] || return 1
+    # Where Debian 13 has it
+    [[ $release != *+deb13* ]] ||
+        { mkdir -p "$new/root/usr/lib" && ln -s usr/lib "$new/root/lib"; }
+    for deb in "$headers" "$common" "$kbuild" "${image[@]}"; do
+        dpkg-deb -x "$deb" "$new/root" ||
+            die "cannot unpack $deb" "is the disk full? See: df -h $cache"
     done
 
     # Of the many gigabytes of symbols only the kernel's own are wanted.
     deb=$(try_fetch_deb "linux-image-$release-dbg=$version") || return 1
+    [[ $release != *+deb13* ]] || symbols=lib/modules/$release/vmlinux
     note "unpacking the symbols of $release"
     # tar ends as soon as it has the member, which dpkg-deb sees as an error
     (
         set +o pipefail
         dpkg-deb --fsys-tarfile "$deb" 2>/dev/null |
-            tar -x -O --occurrence=1 -f - "./usr/lib/debug/boot/vmlinux-$release" \
+            tar -x -O --occurrence=1 -f - "./usr/lib/debug/$symbols" \
                 >"$new/vmlinux" 2>/dev/null
     ) || :
     readelf -S "$new/vmlinux" 2>/dev/null | grep '\.debug_info' >/dev/null ||
@@ -102,6 +134,7 @@ fetch_release() {
 
     # The headers expect to lie in /usr/src.
     sed -i "s|/usr/src/|$dir/root/usr/src/|" "$new/root/usr/src/linux-headers-$release/Makefile"
+    [[ $release != *+deb13* ]] || adopt_headers "$new" "$release"
     # There for the BTF of modules, which needs pahole, and nobody reads here.
     rm -f "$new/root/usr/src/linux-headers-$release/vmlinux"
     ln -sfn "../../../usr/src/linux-headers-$release" "$new/root/lib/modules/$release/build"
@@ -110,8 +143,13 @@ fetch_release() {
     # which the package does when it is installed
     PATH=$PATH:/sbin:/usr/sbin depmod -b "$new/root" "$release" ||
         die "depmod failed" "apt-get install kmod"
-    ln -s "root/boot/vmlinuz-$release" "$new/vmlinuz"
-    ln -s "root/boot/config-$release" "$new/config"
+    if [ -e "$new/root/boot/vmlinuz-$release" ]; then
+        ln -s "root/boot/vmlinuz-$release" "$new/vmlinuz"
+        ln -s "root/boot/config-$release" "$new/config"
+    else
+        ln -s "root/lib/modules/$release/vmlinuz" "$new/vmlinuz"
+        ln -s "root/lib/modules/$release/config" "$new/config"
+    fi
     ln -s "root/lib/modules/$release" "$new/modules"
     ln -s "root/usr/src/linux-headers-$release" "$new/headers"
     printf '%s\n' "$version" >"$new/version"
@@ -227,7 +265,7 @@ main() {
         keep=1
     fi
     for arg in "${want[@]}"; do
-        if [[ $arg =~ ^[0-9]+\.[0-9]+$ ]]; then
+        if [[ $arg =~ ^[0-9]+(\.[0-9]+)?$ ]]; then
             use_series "$arg"
         else
             use_release "$arg"

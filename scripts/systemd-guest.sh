@@ -107,7 +107,7 @@ build_systemd_guest() {
     [ -f "$out/fadump-virtio.ko" ] ||
         die "build/guest/$release has no driver" "run scripts/guest-module.sh $release"
     key=$(hash_inputs "${BASH_SOURCE[0]}" "$top/scripts/initramfs.sh" \
-        "$top"/tests/guest/port "$top"/tests/guest/*.service "$out/fadump-virtio.ko" \
+        "$top"/tests/guest/port "$top"/tests/guest/*.service "$out"/fadump*.ko \
         "$out/tests" "roots $root $systemd_root" "kernel $(readlink -f "$build/kernels/$release")")
     [ "$(cat "$out/systemd.key" 2>/dev/null)" != "$key" ] || return 0
     step "assembling the guest with systemd for $release"

@@ -7,6 +7,8 @@
 #
 #   build/tools/crash          Debian 13's: it shows all tasks of a 6.1 dump,
 #                              which Debian 12's does not
+#   build/tools/crash-newest   Debian's newest, for kernels that the former
+#                              cannot read
 #   build/tools/makedumpfile   Debian 12's, the one that the guests have
 #   build/tools/python         modules for the tests (pycotap)
 
@@ -17,6 +19,7 @@
 
 crash_packages=(crash libc6 libgcc-s1 libstdc++6 liblzo2-2 libncursesw6
     libtinfo6 libsnappy1v5 libzstd1 zlib1g)
+crash_newest_packages=("${crash_packages[@]}" libgmp10 libmpfr6)
 makedumpfile_packages=(makedumpfile libc6 libdw1 libelf1 liblzo2-2 zlib1g
     libbz2-1.0 liblzma5)
 
@@ -27,7 +30,7 @@ wrapper() {
     local dir=$1 name=$2 program=$3
     cat >"$dir/$name" <<END
 #!/bin/sh
-exec $dir/root/lib64/ld-linux-x86-64.so.2 --argv0 $name \\
+exec $dir/root/lib64/ld-linux-x86-64.so.2 --argv0 ${name%-newest} \\
     --library-path $dir/root/usr/lib/x86_64-linux-gnu:$dir/root/lib/x86_64-linux-gnu \\
     $dir/root$program "\$@"
 END
@@ -56,7 +59,7 @@ get_tool() {
         wrapper "$dir" "$name" "$program"
         "$dir/$name" "$option" >"$dir/version" 2>&1 </dev/null || :
         # the option prints "makedumpfile: version 1.7.2", "crash 8.0.6"
-        grep -q "^$name.* [1-9]" "$dir/version" ||
+        grep -q "^${name%-newest}.* [1-9]" "$dir/version" ||
             die "$name does not run: $(head -n 3 "$dir/version")" \
                 "delete $dir and run again; if that does not help, this machine lacks something that $name needs"
         touch "$dir/done"
@@ -83,6 +86,8 @@ all() {
     get_tool makedumpfile /usr/bin/makedumpfile -v "bookworm bookworm-security" \
         "${makedumpfile_packages[@]}"
     get_python
+    apt_use amd64 sid
+    get_tool crash-newest /usr/bin/crash --version sid "${crash_newest_packages[@]}"
 }
 
 mkdir -p "$build/tools" "$cache/tools"

@@ -166,7 +166,7 @@ class Content(Bare):
         if mode.startswith('x-'):
             fadump += ',' + mode
         elif mode == 'full':
-            fadump, confined = 'boot-mem=full', memory
+            fadump, confined = 'full=on', memory
         elif mode in ('guest', 'mixed'):
             memory += 128 * MIB
             to = f'to={mode} '
@@ -220,7 +220,7 @@ class Content(Bare):
         :avocado: tags=machine:q35
         """
         if 'full' not in device_properties()['boot-mem']:
-            self.skipTest('this QEMU has no boot-mem=full')
+            self.skipTest('this QEMU has no full=on')
         self.check_backends('full')
 
     def test_destinations(self):

@@ -17,8 +17,8 @@ HOSTILE = '/sys/kernel/debug/fadump_hostile'
 NEXT, WRITE, INDIRECT = 1, 2, 4
 
 
-def request(type_, data=b'', size=None, version=abi.VERSION):
-    header = abi.req.pack(version=version, type=type_,
+def request(type_, data=b'', size=None):
+    header = abi.req.pack(type=type_,
                           size=abi.req.size + len(data) if size is None
                           else size)
     return header + data
@@ -29,10 +29,19 @@ def region(type_, src=0, len_=0, dst=0, reserved=0):
                            reserved=reserved)
 
 
-def register(*regions, count=None, reserved=0, **keys):
+# What a guest with 1 GiB has of boot memory
+BOOT = 512 * MIB
+
+
+def register(*regions, count=None, reserved=0, boot_mem=BOOT, **keys):
     return request(abi.REQ_REGISTER,
-                   struct.pack('<II', len(regions) if count is None else count,
-                               reserved) + b''.join(regions), **keys)
+                   struct.pack('<IIQ',
+                               len(regions) if count is None else count,
+                               reserved, boot_mem) + b''.join(regions), **keys)
+
+
+def get_boot_mem(size=0):
+    return request(abi.REQ_GET_BOOT_MEM, struct.pack('<Q', size))
 
 
 class HostileGuest(FadumpTest):
@@ -92,6 +101,21 @@ class HostileGuest(FadumpTest):
         self.assertEqual(self.config(guest, 'state'), state,
                          'a refused request changed the state')
 
+    def boot_mem(self, guest, size=0):
+        """What the device grants of that size, and the ranges of it."""
+        room = abi.boot_mem.size + 64 * abi.extent.size
+        answer = self.ask(guest, get_boot_mem(size), room)
+        self.assertEqual(answer['status'], abi.S_OK)
+        data = guest.read_file(f'{HOSTILE}/in', 0,
+                               abi.resp.size + answer['size'])
+        told = abi.boot_mem.unpack(data)
+        self.assertEqual(answer['size'], abi.boot_mem.size - abi.resp.size +
+                         told['nr_ranges'] * abi.extent.size)
+        return told['size'], [
+            tuple(abi.extent.unpack(data, abi.boot_mem.size +
+                                    i * abi.extent.size).values())
+            for i in range(told['nr_ranges'])]
+
     def bad_registrations(self, guest, boot):
         """(what, request, status, detail)"""
         cpu = region(abi.REGION_CPU_STATE)
@@ -112,7 +136,18 @@ class HostileGuest(FadumpTest):
              abi.REGION_BOOT_MEM),
             ('half of boot memory', register(cpu, mem(0, boot // 2)),
              'S_MISSING_REGION', abi.REGION_BOOT_MEM),
-            ('overlap', register(cpu, mem(0, boot // 2 + 4096),
+            ('all but the last of it', register(cpu, mem(0, boot - abi.ALIGN)),
+             'S_MISSING_REGION', abi.REGION_BOOT_MEM),
+            ('the ranges of another size',
+             register(cpu, good, boot_mem=boot // 2), bad, 1),
+            ('no size', register(cpu, good, boot_mem=0), 'S_MALFORMED', None),
+            ('a size that was not granted',
+             register(cpu, good, boot_mem=boot - 1), 'S_MALFORMED', None),
+            ('a size beyond the limit',
+             register(cpu, good, boot_mem=1 << 63), 'S_MALFORMED', None),
+            ('a size that overflows when it is rounded',
+             register(cpu, good, boot_mem=(1 << 64) - 1), 'S_MALFORMED', None),
+            ('overlap', register(cpu, mem(0, boot // 2 + abi.ALIGN),
                                  mem(boot // 2, boot // 2)), bad, 2),
             ('the same twice', register(cpu, good, good), bad, 2),
             ('wraps', register(cpu, mem(top - 4096, 8192)), bad, 1),
@@ -120,7 +155,13 @@ class HostileGuest(FadumpTest):
             ('outside RAM', register(cpu, mem(1 << 40, boot)), bad, 1),
             ('beyond boot memory', register(cpu, mem(0, boot + 4096)), bad, 1),
             ('source not aligned', register(cpu, mem(1, boot)), bad, 1),
+            ('source aligned to pages only',
+             register(cpu, mem(0, boot // 2), mem(boot // 2 + 4096,
+                                                  boot // 2 - 4096)), bad, 2),
             ('length not aligned', register(cpu, mem(0, boot - 1)), bad, 1),
+            ('length aligned to pages only',
+             register(cpu, mem(0, boot // 2 + 4096),
+                      mem(boot // 2 + 4096, boot // 2 - 4096)), bad, 1),
             ('length zero', register(cpu, good, mem(0, 0)), bad, 2),
             ('destination in the guest', register(cpu, mem(0, boot, boot)),
              bad, 1),
@@ -138,8 +179,16 @@ class HostileGuest(FadumpTest):
                 abi.REGION_VMCOREINFO, top - 16, 4096)), bad, 2),
             ('note with a destination', register(cpu, good, region(
                 abi.REGION_VMCOREINFO, 0x100000, 4096, 4096)), bad, 2),
-            ('parameters outside RAM', register(cpu, good, region(
-                abi.REGION_PARAM, guest.memory + (4 << 30), 4096)), bad, 2),
+            ('crash note outside RAM', register(cpu, good, region(
+                abi.REGION_CRASH_NOTE, guest.memory + (4 << 30), 4096)),
+             bad, 2),
+            ('crash note too long', register(cpu, good, region(
+                abi.REGION_CRASH_NOTE, 0x100000,
+                abi.CRASH_NOTE_MAX + 8)), bad, 2),
+            ('crash note twice', register(cpu, good, *[region(
+                abi.REGION_CRASH_NOTE, 0x100000, 4096)] * 2), bad, 3),
+            ('crash note with a destination', register(cpu, good, region(
+                abi.REGION_CRASH_NOTE, 0x100000, 4096, 4096)), bad, 2),
             ('unknown type', register(cpu, good, region(77, 0, 4096)),
              'S_UNSUPPORTED', 77),
             ('type zero', register(cpu, good, region(0)), 'S_UNSUPPORTED', 0),
@@ -154,9 +203,6 @@ class HostileGuest(FadumpTest):
              None, None),
             ('padding of the request', register(cpu, good, reserved=1),
              'S_MALFORMED', None),
-            ('version 0', register(cpu, good, version=0), 'S_MALFORMED', None),
-            ('newer version', register(cpu, good, version=abi.VERSION + 1),
-             'S_MALFORMED', None),
             ('size short', register(cpu, good, size=16), 'S_MALFORMED', None),
             ('size long', register(cpu, good, size=1 << 31),
              'S_MALFORMED', None),
@@ -164,6 +210,10 @@ class HostileGuest(FadumpTest):
             ('unknown request', request(99), 'S_UNSUPPORTED', 99),
             ('request zero', request(0), 'S_UNSUPPORTED', 0),
             ('unregister with data', request(abi.REQ_UNREGISTER, b'\0' * 8),
+             'S_MALFORMED', None),
+            ('boot memory, cut off', get_boot_mem()[:12], 'S_MALFORMED', None),
+            ('boot memory, with more', request(abi.REQ_GET_BOOT_MEM,
+                                               b'\0' * 16),
              'S_MALFORMED', None),
         ]
 
@@ -207,13 +257,26 @@ class HostileGuest(FadumpTest):
         # Not registered: nothing but REGISTER does anything.
         self.assertEqual(self.config(guest, 'state'), idle)
         self.assertEqual(self.config(guest, 'trigger'), 0)
-        boot = self.config(guest, 'boot_mem_size')
-        self.assertEqual(boot, 512 * MIB)
-        for value in (abi.TRIGGER_PANIC, abi.TRIGGER_DISARM, 0, 3, 0xffffffff):
+        boot = self.config(guest, 'boot_mem')
+        self.assertEqual(boot, BOOT)
+        for value in (abi.TRIGGER_PANIC, abi.TRIGGER_YIELD,
+                      abi.TRIGGER_UNREGISTER, 0, 9, 0xffffffff):
             self.trigger(guest, value)
             self.assertEqual(self.config(guest, 'state'), idle)
-        for type_ in (abi.REQ_UNREGISTER, abi.REQ_GET_DESCRIPTOR,
-                      abi.REQ_RELEASE):
+
+        # What is asked for is rounded up and has a limit; nothing overflows.
+        most = self.config(guest, 'boot_mem_max')
+        self.assertEqual(most, 512 * MIB)
+        for size, granted in ((0, boot), (1, 128 * MIB), (128 * MIB,) * 2,
+                              (129 * MIB, 256 * MIB), (most,) * 2,
+                              (most + 1, most), ((1 << 64) - 1, most)):
+            self.assertEqual(self.boot_mem(guest, size),
+                             (granted, [(0, granted)]))
+        for room in (abi.boot_mem.size, abi.boot_mem.size + 8):
+            self.assert_refused(guest, get_boot_mem(), 'S_NO_SPACE', idle,
+                                abi.boot_mem.size + abi.extent.size, room)
+
+        for type_ in (abi.REQ_UNREGISTER, abi.REQ_RELEASE):
             self.assert_refused(guest, request(type_), 'S_NONE', idle)
         for what, out, status, detail in self.bad_registrations(guest, boot):
             with self.subTest(registration=what):
@@ -247,9 +310,8 @@ class HostileGuest(FadumpTest):
         self.assertEqual(self.config(guest, 'state'), registered)
         guest.cmd(f'echo "0 4 77" > {HOSTILE}/config; '
                   f'echo "{abi.config.offset("state")} 4 2" > {HOSTILE}/config')
-        self.assertEqual(self.config(guest, 'version'), abi.VERSION)
         self.assertEqual(self.config(guest, 'state'), registered)
-        for value in (0, 3, 0x10001, 0xffffffff):
+        for value in (0, 9, 0x10001, 0xffffffff):
             self.trigger(guest, value)
         self.assertEqual(self.config(guest, 'state'), registered)
 
@@ -260,13 +322,11 @@ class HostileGuest(FadumpTest):
             self.assert_refused(guest, out, 'S_EXISTS', registered)
         self.assert_refused(guest, request(abi.REQ_RELEASE), 'S_NONE',
                             registered)
-        self.assert_refused(guest, request(abi.REQ_GET_DESCRIPTOR), 'S_NONE',
-                            registered)
         self.assertEqual(guest.qmp.count('RESET'), resets,
                          'something here reset the machine')
 
-        # Disarmed: a reset is no crash.
-        self.trigger(guest, abi.TRIGGER_DISARM)
+        # Unregistered by the register: a reset is no crash.
+        self.trigger(guest, abi.TRIGGER_UNREGISTER)
         self.assertEqual(self.config(guest, 'state'), idle)
         self.assertEqual(self.ask(guest, register(
             region(abi.REGION_CPU_STATE),
@@ -287,30 +347,17 @@ class HostileGuest(FadumpTest):
             'S_BUSY', available)
         self.assert_refused(guest, request(abi.REQ_UNREGISTER), 'S_NONE',
                             available)
-        for room in (abi.resp.size, abi.resp.size + size - 1):
-            self.assert_refused(guest, request(abi.REQ_GET_DESCRIPTOR),
-                                'S_NO_SPACE', available,
-                                abi.resp.size + size, room)
         for what, descriptors in self.bad_rings():
             with self.subTest(ring=what, state='dump held'):
-                result, _ = self.submit(
-                    guest, request(abi.REQ_GET_DESCRIPTOR), descriptors)
+                result, _ = self.submit(guest, get_boot_mem(), descriptors)
                 if 'outside' not in what:
                     self.assertNotIn('used', result)
                 self.assertTrue(guest.alive())
                 self.assertEqual(self.config(guest, 'state'), available)
                 self.rebind(guest)
-        result, answer = self.submit(
-            guest, request(abi.REQ_GET_DESCRIPTOR),
-            f'o:0:{abi.req.size}:{NEXT}:1 '
-            f'i:0:{abi.resp.size + size}:{WRITE}:0')
-        self.assertEqual(result, f'used {abi.resp.size + size}')
-        descriptor = abi.Descriptor(
-            guest.read_file(f'{HOSTILE}/in', 0, abi.resp.size + size)
-            [abi.resp.size:])
-        # Whichever way it is read, it is the same.
-        self.assertEqual(descriptor.data, self.descriptor(guest).data)
-        self.assertIn(descriptor.cause, ('CAUSE_GUEST_RESET',))
+        descriptor = self.descriptor(guest)
+        self.assertEqual(len(descriptor.data), size)
+        self.assertEqual(descriptor.cause, 'CAUSE_GUEST_RESET')
         self.assertEqual(self.ask(guest, request(abi.REQ_RELEASE))['status'],
                          abi.S_OK)
         self.assertEqual(self.config(guest, 'state'), idle)
@@ -345,10 +392,17 @@ class LyingDevice(FadumpTest):
                 rng.poke(data, field, value, at)
             return abi.reseal(data) if seal else bytes(data)
 
+        def change_vcpu(index, **fields):
+            data = bytearray(true.data)
+            at = header['vcpus_off'] + index * header['vcpu_size']
+            for field, value in fields.items():
+                abi.vcpu.poke(data, field, value, at)
+            return abi.reseal(data)
+
         place = next(i for i, r in enumerate(true.ranges)
                      if r['where'] == abi.WHERE_IN_PLACE)
         held = next(i for i, r in enumerate(true.ranges)
-                    if r['where'] == abi.WHERE_SHM)
+                    if r['where'] == abi.WHERE_WINDOW)
         top = 1 << 64
         return [
             ('wrong checksum', change('checksum', header['checksum'] ^ 1,
@@ -357,7 +411,7 @@ class LyingDevice(FadumpTest):
                 place, seal=False, len=true.ranges[place]['len'] ^ 0x1000),
              'checksum'),
             ('wrong magic', change('magic', b'FADUMPKX'), 'magic'),
-            ('newer version', change('version', abi.VERSION + 1), 'version'),
+            ('newer version', change('version', abi.DESC_VERSION + 1), 'version'),
             ('version 0', change('version', 0), 'version'),
             ('total size beyond the window', change('total_size', 1 << 40),
              'bytes'),
@@ -367,11 +421,23 @@ class LyingDevice(FadumpTest):
             ('more ranges than fit', change('nr_ranges', 0x10000000), 'range'),
             ('range elements of size 0', change('range_size', 0), 'range'),
             ('more vCPUs than fit', change('nr_vcpus', 0xffffffff), 'vCPU'),
-            ('notes outside', change('notes_off', header['total_size']),
-             'notes'),
-            ('notes of odd length', change('notes_size',
-                                           header['notes_size'] - 20),
-             'note'),
+            ('vCPUs outside', change('vcpus_off', header['total_size'] - 8),
+             'vCPU'),
+            ('VMCOREINFO outside', change('vmcoreinfo_off',
+                                          header['total_size']), 'VMCOREINFO'),
+            ('VMCOREINFO that wraps', change('vmcoreinfo_size', top - 8),
+             'VMCOREINFO'),
+            ('VMCOREINFO of odd length', change(
+                'vmcoreinfo_size', header['vmcoreinfo_size'] - 20), 'note'),
+            ('registers outside', change_vcpu(
+                0, notes_off=header['total_size']), 'vCPU'),
+            ('registers in the header', change_vcpu(0, notes_off=8), 'vCPU'),
+            ('registers of no length', change_vcpu(0, notes_size=4), 'note'),
+            ('registers that wrap', change_vcpu(0, notes_size=top - 8),
+             'vCPU'),
+            ("QEMU's note outside", change_vcpu(
+                0, hv_note_off=top - 8), 'vCPU'),
+            ('crashing vCPU that is none', change('crash_cpu', 64), 'vCPU'),
             ('range over running RAM', change_range(place, addr=0x1000000),
              'range'),
             ('range that wraps', change_range(place, addr=top - 0x1000,
@@ -403,11 +469,8 @@ class LyingDevice(FadumpTest):
         full = guest.mem_total()
         guest.crash()
         true = self.assert_captured(guest)
-        # What the device shows begins with the descriptor, in BAR 4.
-        window = int(guest.cmd(
-            'for d in /sys/bus/pci/devices/*; do '
-            'if grep -q 0x107b $d/device; then sed -n 5p $d/resource; fi; '
-            'done').split()[0], 16)
+        # What the device shows begins with the descriptor.
+        window = self.window(guest).start
 
         for what, data, message in self.lies(true):
             with self.subTest(lie=what):

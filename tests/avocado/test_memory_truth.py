@@ -43,7 +43,7 @@ class MemoryTruth(FadumpTest):
 
         guest.crash()
         descriptor = self.assert_captured(guest)
-        self.assertEqual(descriptor.boot_mem_size, boot_mem)
+        self.assertEqual(descriptor.boot_mem, boot_mem)
 
         guest.cmd('mount /dev/vda /mnt')
         guest.cmd(save, timeout=600)

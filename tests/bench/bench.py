@@ -83,8 +83,7 @@ def write_report():
         if plot.draw(records[name], os.path.join(DOCS, picture)):
             plots[name] = picture
     path = os.path.join(DOCS, 'performance.md')
-    report.write(path, records, plots,
-                 {name: module(name).TITLE for name in parts.NAMES})
+    report.write(path, records, plots, parts.NAMES)
     say(f'\nwritten: {os.path.relpath(path, build.TOP)}, '
         f'{", ".join(plots.values()) or "no pictures"}')
 

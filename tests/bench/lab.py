@@ -87,16 +87,16 @@ class Lab:
         return disk
 
     def has_full(self):
-        """Whether this QEMU knows boot-mem=full."""
+        """Whether this QEMU knows full=on."""
         said = subprocess.run(
             [build.qemu_binary(), '-nodefaults', '-display', 'none',
              '-machine', 'q35', '-m', '256M', '-S', '-monitor', 'stdio',
-             '-device', 'fadump-dev,boot-mem=full'], input='quit\n',
+             '-device', 'fadump-dev,full=on'], input='quit\n',
             capture_output=True, text=True, timeout=60, check=False)
         return said.returncode == 0
 
 
-NO_FULL = 'this QEMU does not have `boot-mem=full`'
+NO_FULL = 'this QEMU does not have `full=on`'
 
 
 def capture(guest):

@@ -15,6 +15,8 @@ from stats import by_run, in_order, summary
 COLOURS = ('#0072b2', '#d55e00', '#009e73', '#cc79a7', '#e69f00', '#56b4e9',
            '#000000')
 MARKERS = 'osD^vPX'
+DASHES = ('-', '--', ':')
+HATCHES = ('', '///', '...')
 
 plt.rcParams.update({
     # The same numbers give the same file
@@ -27,6 +29,17 @@ plt.rcParams.update({
     'axes.grid': True,
     'grid.alpha': 0.3,
 })
+
+
+def nth(i, styles):
+    """The style of the i-th peer, where there is one for each colour"""
+    return styles[i % len(styles)]
+
+
+def again(i, styles):
+    """The style of the i-th peer, where the next one comes when all colours
+    have been used"""
+    return styles[i // len(COLOURS) % len(styles)]
 
 
 def plain(text):
@@ -58,9 +71,9 @@ def lines(axes, about, samples):
         axes.errorbar(xs, middle,
                       [[m - s.min for m, (_, s) in zip(middle, points)],
                        [s.max - m for m, (_, s) in zip(middle, points)]],
-                      label=plain(peer), color=COLOURS[i % len(COLOURS)],
-                      marker=MARKERS[i % len(MARKERS)], markersize=4,
-                      capsize=2, linewidth=1.2)
+                      label=plain(peer), color=nth(i, COLOURS),
+                      marker=nth(i + i // len(COLOURS), MARKERS), markersize=4,
+                      linestyle=again(i, DASHES), capsize=2, linewidth=1.2)
     axes.set_xscale('log', base=2)
     axes.set_yscale('log')
     axes.set_xticks(sorted(ticks))
@@ -84,7 +97,8 @@ def bars(axes, about, samples):
                   for case, _, s in summaries(samples, peer)]
         middle = [s.median for _, s in points]
         axes.barh([at + i * height for at, _ in points], middle, height * 0.9,
-                  label=plain(peer), color=COLOURS[i % len(COLOURS)])
+                  label=plain(peer), color=nth(i, COLOURS),
+                  hatch=again(i, HATCHES))
         axes.errorbar(middle, [at + i * height for at, _ in points],
                       xerr=[[m - s.min for m, (_, s) in zip(middle, points)],
                             [s.max - m for m, (_, s) in zip(middle, points)]],

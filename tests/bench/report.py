@@ -2,7 +2,8 @@
 """docs/performance.md out of the parts' records. Nothing here knows a guest.
 
 The section of each part stands between two comments. A part of which there is
-no record here keeps the section that the document has, if it has one."""
+no record here keeps the section that the document has; one that was never run
+has none."""
 
 import os
 import re
@@ -151,15 +152,17 @@ def old_sections(path):
                            text, re.M | re.S))
 
 
-def write(path, records, plots, titles):
-    """records, plots: by part; titles: of all parts, in their order"""
+def write(path, records, plots, names):
+    """records, plots: by part; names: of all parts, in their order"""
     old = old_sections(path)
     text = HEAD
-    for name, title in titles.items():
+    for name in names:
         if name in records:
             body = section(records[name], plots.get(name))
+        elif name in old:
+            body = old[name]
         else:
-            body = old.get(name, f'## {title}\n\n{NOT_RUN}\n')
+            continue
         text += f'\n<!-- part {name} -->\n{body}<!-- end {name} -->\n'
     with open(path + '.new', 'w', encoding='utf-8') as f:
         f.write(text)

@@ -11,29 +11,34 @@
 #include <glib.h>
 #include <zlib.h>
 
+#include "bootmem.h"
 #include "desc.h"
 
+#define KiB             (1ULL << 10)
 #define MiB             (1ULL << 20)
 #define GiB             (1ULL << 30)
 #define PAGE            4096ULL
 #define BLOCK           (128 * MiB)
 
 #define BOOT_MEM        (512 * MiB)
-#define SHM_LEN         (1 * GiB)
-#define SHM_AT          (2 * MiB)
+#define WINDOW_LEN         (1 * GiB)
+#define WINDOW_AT          (2 * MiB)
 
 /* What the tests change before they seal the descriptor. */
 typedef struct Desc {
     struct virtio_fadump_desc hdr;
     struct virtio_fadump_vcpu vcpus[2];
     struct virtio_fadump_range ranges[3];
-    struct {
+    /* NT_PRSTATUS and hypervisor's note of each vCPU, in turn */
+    struct note {
         struct elf64_note n;
         char name[8];
         u8 data[8];
-    } notes[3];
-    _Alignas(8) char param[16];
+    } notes[4], vmcoreinfo, crash_note;
 } Desc;
+
+#define N_PRSTATUS(cpu) ((cpu) * 2)
+#define N_HV(cpu)       ((cpu) * 2 + 1)
 
 #define R_BOOT  0
 #define R_LOW   1
@@ -45,9 +50,8 @@ static bool is_ram(u64 addr, u64 len)
 }
 
 static const struct fadump_desc_env env = {
-    .shm_len = SHM_LEN,
+    .window_len = WINDOW_LEN,
     .phys_limit = 1ULL << 40,
-    .page_size = PAGE,
     .is_ram = is_ram,
 };
 
@@ -72,12 +76,32 @@ static void set_range(Desc *d, int i, u64 addr, u64 len, u32 where, u64 dest)
     };
 }
 
+static void set_note(struct note *n, const char *name, u32 type, u8 fill)
+{
+    n->n.n_namesz = strlen(name) + 1;
+    n->n.n_descsz = sizeof(n->data);
+    n->n.n_type = type;
+    memset(n->name, 0, sizeof(n->name));
+    memcpy(n->name, name, MIN(strlen(name), sizeof(n->name)));
+    memset(n->data, fill, sizeof(n->data));
+}
+
+static struct virtio_fadump_part part(size_t off, size_t size)
+{
+    return (struct virtio_fadump_part) { htole64(off), htole64(size) };
+}
+
+static void no_notes(struct virtio_fadump_desc *h)
+{
+    h->vmcoreinfo = h->crash_note = part(0, 0);
+}
+
 /* A guest of 4 GiB with two vCPUs: 2 GiB below 4 GiB, 2 GiB above. */
 static void good(Desc *d)
 {
     memset(d, 0, sizeof(*d));
     memcpy(d->hdr.magic, VIRTIO_FADUMP_DESC_MAGIC, sizeof(d->hdr.magic));
-    d->hdr.version = htole32(VIRTIO_FADUMP_VERSION);
+    d->hdr.version = htole32(VIRTIO_FADUMP_DESC_VERSION);
     d->hdr.hdr_size = htole32(sizeof(d->hdr));
     d->hdr.total_size = htole64(sizeof(*d));
     d->hdr.flags = htole32(VIRTIO_FADUMP_DESC_F_ELF64);
@@ -93,26 +117,27 @@ static void good(Desc *d)
     d->hdr.range_size = htole32(sizeof(d->ranges[0]));
     d->hdr.vcpus_off = htole64(offsetof(Desc, vcpus));
     d->hdr.ranges_off = htole64(offsetof(Desc, ranges));
-    d->hdr.notes_off = htole64(offsetof(Desc, notes));
-    d->hdr.notes_size = htole64(sizeof(d->notes));
-    d->hdr.param_off = htole64(offsetof(Desc, param));
-    d->hdr.param_size = htole64(sizeof(d->param));
-    d->hdr.boot_mem_size = htole64(BOOT_MEM);
+    d->hdr.vmcoreinfo = part(offsetof(Desc, vmcoreinfo), sizeof(struct note));
+    d->hdr.crash_note = part(offsetof(Desc, crash_note), sizeof(struct note));
+    d->hdr.boot_mem = htole64(BOOT_MEM);
 
-    set_range(d, R_BOOT, 0, BOOT_MEM, VIRTIO_FADUMP_WHERE_SHM, SHM_AT);
+    set_range(d, R_BOOT, 0, BOOT_MEM, VIRTIO_FADUMP_WHERE_WINDOW, WINDOW_AT);
     d->ranges[R_BOOT].flags = htole32(VIRTIO_FADUMP_RANGE_F_BOOT_MEM);
     set_range(d, R_LOW, BOOT_MEM, 2 * GiB - BOOT_MEM,
               VIRTIO_FADUMP_WHERE_IN_PLACE, 0);
     set_range(d, R_HIGH, 4 * GiB, 2 * GiB, VIRTIO_FADUMP_WHERE_IN_PLACE, 0);
 
-    for (int i = 0; i < 3; i++) {
-        d->notes[i].n.n_namesz = 5;
-        d->notes[i].n.n_descsz = sizeof(d->notes[i].data);
-        d->notes[i].n.n_type = i < 2 ? NT_PRSTATUS : 0;
-        strcpy(d->notes[i].name, i < 2 ? "CORE" : "QEMU");
-        memset(d->notes[i].data, 0x10 + i, sizeof(d->notes[i].data));
+    for (int i = 0; i < 2; i++) {
+        d->vcpus[i].arch_id = htole64(i);
+        d->vcpus[i].notes = part(offsetof(Desc, notes[N_PRSTATUS(i)]),
+                                 sizeof(struct note));
+        d->vcpus[i].hv_note = part(offsetof(Desc, notes[N_HV(i)]),
+                                   sizeof(struct note));
+        set_note(&d->notes[N_PRSTATUS(i)], "CORE", NT_PRSTATUS, 0x10 + i);
+        set_note(&d->notes[N_HV(i)], "QEMU", 0, 0x20 + i);
     }
-    strcpy(d->param, "fadump.test=1");
+    set_note(&d->vmcoreinfo, "VMCORE", 0, 0x30);
+    set_note(&d->crash_note, "CORE", NT_PRSTATUS, 0x40);
     seal(d);
 }
 
@@ -201,16 +226,18 @@ static void test_good(void)
     g_assert_cmpint(fadump_desc_parse(&d, sizeof(d), &env, &info, &why), ==, 0);
     g_assert_cmpuint(info.nr_vcpus, ==, 2);
     g_assert_cmpuint(info.nr_ranges, ==, 3);
-    g_assert_cmpuint(info.nr_prstatus, ==, 2);
+    g_assert_cmpuint(info.nr_hv_notes, ==, 2);
+    g_assert_cmpuint(info.nr_off, ==, 0);
+    g_assert_cmpuint(info.cpu_notes.off, ==, offsetof(Desc, notes));
+    g_assert_cmpuint(info.cpu_notes.size, ==, sizeof(d.notes));
     g_assert_cmpuint(info.crash_cpu, ==, 1);
     g_assert_cmpuint(info.elf_machine, ==, EM_X86_64);
-    g_assert_cmpuint(info.boot_mem_size, ==, BOOT_MEM);
+    g_assert_cmpuint(info.boot_mem, ==, BOOT_MEM);
     g_assert_cmpuint(info.time_ns, ==, 1234567890123456789ULL);
     g_assert_cmpuint(info.capture_ns, ==, 4200000);
     g_assert_cmpuint(info.bytes_total, ==, 4 * GiB);
     g_assert_cmpuint(info.bytes_held, ==, 4 * GiB);
     g_assert_cmpmem(info.dump_id, 16, d.hdr.dump_id, 16);
-    g_assert_cmpstr((const char *)info.param, ==, "fadump.test=1");
     g_assert_cmpstr(fadump_cause_name(info.cause), ==, "panic");
     g_assert_cmpstr(fadump_cause_name(4711), ==, "unknown");
 
@@ -221,10 +248,11 @@ static void test_good(void)
 
     /* without what need not be there */
     d.hdr.crash_cpu = htole32(VIRTIO_FADUMP_CPU_NONE);
-    d.hdr.param_size = 0;
-    d.hdr.param_off = htole64(UINT64_MAX);
+    d.hdr.crash_note = part(UINT64_MAX, 0);
     accept(&d);
-    d.hdr.notes_size = 0;
+    d.hdr.vmcoreinfo = part(0, 0);
+    accept(&d);
+    d.vcpus[0].hv_note = d.vcpus[0].notes = part(0, 0);
     accept(&d);
     d.hdr.nr_vcpus = 0;
     accept(&d);
@@ -284,7 +312,7 @@ static void test_header(void)
     good(&d);
     d.hdr.version = 0;
     refuse(&d, "version 0");
-    d.hdr.version = htole32(VIRTIO_FADUMP_VERSION + 1);
+    d.hdr.version = htole32(VIRTIO_FADUMP_DESC_VERSION + 1);
     refuse(&d, "version 2, this driver knows up to 1");
 
     good(&d);
@@ -332,13 +360,6 @@ static void test_tables(void)
         d.hdr.ranges_off = htole64(offs[i]);
         refuse(&d, "range table");
 
-        good(&d);
-        d.hdr.param_off = htole64(offs[i]);
-        refuse(&d, "parameters");
-
-        good(&d);
-        d.hdr.notes_off = htole64(offs[i]);
-        refuse(&d, "ELF notes");
     }
 
     good(&d);
@@ -364,24 +385,12 @@ static void test_tables(void)
     good(&d);
     d.hdr.nr_vcpus = htole32(UINT32_MAX);
     refuse(&d, "vCPU table");
-
-    good(&d);
-    d.hdr.param_size = htole64(sizeof(d.param) + 1);
-    refuse(&d, "parameters");
-    d.hdr.param_size = htole64(UINT64_MAX);
-    refuse(&d, "parameters");
-
-    good(&d);
-    d.hdr.notes_size = htole64(UINT64_MAX - 3);
-    refuse(&d, "ELF notes");
-    d.hdr.notes_size = htole64(sizeof(d.notes) - 2);
-    refuse(&d, "ELF notes");
 }
 
 /* A later version of the interface appends fields; that must not disturb. */
 static void test_grown(void)
 {
-    enum { HDR = sizeof(struct virtio_fadump_desc) + 16, VCPU = 40, RANGE = 72 };
+    enum { HDR = sizeof(struct virtio_fadump_desc) + 16, VCPU = 64, RANGE = 72 };
     struct fadump_desc_info info;
     struct fadump_why why;
     struct fadump_range r;
@@ -393,6 +402,7 @@ static void test_grown(void)
     memset(buf, 0xee, sizeof(buf));
     memcpy(buf, &d.hdr, sizeof(d.hdr));
     for (int i = 0; i < 2; i++) {
+        d.vcpus[i].notes = d.vcpus[i].hv_note = part(0, 0);
         memcpy(buf + HDR + i * VCPU, &d.vcpus[i], sizeof(d.vcpus[i]));
     }
     for (int i = 0; i < 3; i++) {
@@ -404,9 +414,7 @@ static void test_grown(void)
     h->range_size = htole32(RANGE);
     h->vcpus_off = htole64(HDR);
     h->ranges_off = htole64(HDR + 2 * VCPU);
-    h->notes_off = htole64(HDR);
-    h->notes_size = 0;
-    h->param_size = 0;
+    no_notes(h);
     h->total_size = htole64(sizeof(buf));
     seal_bytes(buf, sizeof(buf));
 
@@ -416,35 +424,97 @@ static void test_grown(void)
     g_assert_cmpuint(r.len, ==, 2 * GiB);
 }
 
-static void test_notes(void)
+/* Each part of the descriptor that is notes, and what a refusal calls it. */
+static struct virtio_fadump_part *note_part(Desc *d, int i, const char **name)
 {
+    static const char *const names[] = {
+        "notes of vCPU 0", "hypervisor's notes of vCPU 0",
+        "notes of vCPU 1", "hypervisor's notes of vCPU 1",
+        "VMCOREINFO", "crash note",
+    };
+
+    *name = names[i];
+    switch (i) {
+    case 4:
+        return &d->hdr.vmcoreinfo;
+    case 5:
+        return &d->hdr.crash_note;
+    default:
+        return i % 2 ? &d->vcpus[i / 2].hv_note : &d->vcpus[i / 2].notes;
+    }
+}
+
+static void test_parts(void)
+{
+    static const struct { u64 off, size; } bad[] = {
+        { 0, 4 }, { sizeof(struct virtio_fadump_desc) - 4, 28 },
+        { offsetof(Desc, notes) + 1, 28 }, { offsetof(Desc, notes), 27 },
+        { sizeof(Desc) - 24, 28 }, { sizeof(Desc), 4 },
+        { sizeof(Desc), sizeof(Desc) }, { 1ULL << 63, 1ULL << 63 },
+        { UINT64_MAX - 3, 4 }, { UINT64_MAX - 27, 28 },
+        { offsetof(Desc, notes), UINT64_MAX - 3 },
+    };
+    const char *name;
     Desc d;
 
-    good(&d);
-    d.notes[2].n.n_descsz = 9;
-    refuse(&d, "cut off");
-    d.notes[2].n.n_descsz = UINT32_MAX;
-    refuse(&d, "cut off");
-    d.notes[2].n.n_descsz = UINT32_MAX - 3;
-    refuse(&d, "cut off");
+    for (int p = 0; p < 6; p++) {
+        for (int i = 0; i < G_N_ELEMENTS(bad); i++) {
+            good(&d);
+            *note_part(&d, p, &name) = part(bad[i].off, bad[i].size);
+            refuse(&d, name);
+        }
+    }
 
+    /* one and the same part for many vCPUs: more bytes than there are */
     good(&d);
-    d.notes[0].n.n_namesz = UINT32_MAX;
-    refuse(&d, "ELF note at 0");
-    d.notes[0].n.n_descsz = UINT32_MAX;
-    refuse(&d, "ELF note at 0");
+    d.vcpus[0].notes = d.vcpus[0].hv_note = d.vcpus[1].notes =
+        d.vcpus[1].hv_note = part(offsetof(Desc, notes), sizeof(d.notes));
+    d.hdr.vcpus_off = htole64(offsetof(Desc, vcpus));
+    accept(&d);
+    d.notes[0].n.n_descsz = sizeof(Desc) - offsetof(Desc, notes) - 20;
+    for (int i = 0; i < 2; i++) {
+        d.vcpus[i].notes = d.vcpus[i].hv_note =
+            part(offsetof(Desc, notes), sizeof(Desc) - offsetof(Desc, notes));
+    }
+    d.hdr.vmcoreinfo = d.hdr.crash_note = part(0, 0);
+    refuse(&d, "have more bytes than there are");
+}
 
-    /* what is left after the last one is no note */
-    good(&d);
-    d.hdr.notes_size = htole64(sizeof(d.notes) + 8);
-    refuse(&d, "is cut off");
+static void test_notes(void)
+{
+    static const u32 sizes[] = { 9, UINT32_MAX, UINT32_MAX - 3, 0x80000000 };
+    const char *name;
+    Desc d;
+
+    /* all but the crash note, which the crashed kernel wrote */
+    for (int p = 0; p < 5; p++) {
+        for (int i = 0; i < G_N_ELEMENTS(sizes); i++) {
+            struct note *n;
+
+            good(&d);
+            n = (void *)&d + le64toh(note_part(&d, p, &name)->off);
+            n->n.n_descsz = sizes[i];
+            refuse(&d, name);
+            refuse(&d, "cut off");
+            good(&d);
+            n->n.n_namesz = sizes[i];
+            refuse(&d, "cut off");
+            n->n.n_descsz = UINT32_MAX;
+            refuse(&d, "cut off");
+        }
+        /* what is left after the last one is no note */
+        good(&d);
+        note_part(&d, p, &name)->size = htole64(sizeof(struct note) + 8);
+        refuse(&d, "is cut off");
+    }
 }
 
 static void test_ranges(void)
 {
     static const u64 bad_dests[] = {
-        0, PAGE - 8, SHM_AT + 1, SHM_LEN, SHM_LEN - BOOT_MEM + PAGE,
-        UINT64_MAX - PAGE + 1, 1ULL << 63,
+        0, PAGE - 8, WINDOW_AT + 1, WINDOW_AT + PAGE, WINDOW_LEN,
+        WINDOW_LEN - BOOT_MEM + 64 * KiB, UINT64_MAX - PAGE + 1,
+        UINT64_MAX - 64 * KiB + 1, 1ULL << 63,
     };
     Desc d;
 
@@ -490,13 +560,8 @@ static void test_ranges(void)
     good(&d);
     set_range(&d, R_BOOT, 256 * MiB, 256 * MiB, VIRTIO_FADUMP_WHERE_IN_PLACE, 0);
     refuse(&d, "RAM of this boot");
-    d.hdr.boot_mem_size = htole64(128 * MiB);
-    refuse(&d, "RAM of this boot");
     good(&d);
     d.ranges[R_HIGH].flags = htole32(VIRTIO_FADUMP_RANGE_F_BOOT_MEM);
-    refuse(&d, "RAM of this boot");
-    good(&d);
-    d.hdr.boot_mem_size = htole64(2 * GiB);
     refuse(&d, "RAM of this boot");
 
     good(&d);
@@ -512,10 +577,10 @@ static void test_ranges(void)
     for (int i = 0; i < G_N_ELEMENTS(bad_dests); i++) {
         good(&d);
         d.ranges[R_BOOT].dest = htole64(bad_dests[i]);
-        refuse(&d, "outside the shared memory region");
+        refuse(&d, "outside the window");
     }
     good(&d);
-    d.ranges[R_BOOT].dest = htole64(SHM_LEN - BOOT_MEM);
+    d.ranges[R_BOOT].dest = htole64(WINDOW_LEN - BOOT_MEM);
     accept(&d);
 
     good(&d);
@@ -529,16 +594,17 @@ static void test_guest(void)
 {
     static const u64 bad_dests[] = {
         /* this boot's RAM, in whole or in part */
-        0, BOOT_MEM - PAGE, 256 * MiB,
-        /* memory that is held, all or the last page of it */
-        1 * GiB, BOOT_MEM + PAGE, 4 * GiB, 6 * GiB - BOOT_MEM,
+        0, BOOT_MEM - 64 * KiB, 256 * MiB,
+        /* memory that is held, all or the last pages of it */
+        1 * GiB, BOOT_MEM + 64 * KiB, 4 * GiB, 6 * GiB - BOOT_MEM,
         /* no memory */
         2 * GiB, 3 * GiB, 6 * GiB, 1ULL << 39, (1ULL << 40) - BOOT_MEM,
     };
     static const u64 far_dests[] = {
-        BOOT_MEM + 1, BOOT_MEM + PAGE - 1, (1ULL << 40) - BOOT_MEM + PAGE,
+        BOOT_MEM + 1, BOOT_MEM + PAGE, BOOT_MEM + 64 * KiB - 1,
+        (1ULL << 40) - BOOT_MEM + 64 * KiB,
         1ULL << 40, 1ULL << 63, UINT64_MAX - PAGE + 1, UINT64_MAX,
-        UINT64_MAX - BOOT_MEM + 1, UINT64_MAX - BOOT_MEM + 1 - PAGE,
+        UINT64_MAX - BOOT_MEM + 1, UINT64_MAX - BOOT_MEM + 1 - 64 * KiB,
     };
     struct fadump_desc_info info;
     struct fadump_why why;
@@ -563,15 +629,12 @@ static void test_guest(void)
     for (int i = 0; i < G_N_ELEMENTS(far_dests); i++) {
         good_guest(&d);
         d.ranges[R_BOOT].dest = htole64(far_dests[i]);
-        refuse(&d, "not page aligned or out of this CPU's reach");
+        refuse(&d, "out of place or out of this CPU's reach");
     }
     /* even where the device says that boot memory is less than this boot has */
     good_guest(&d);
-    d.hdr.boot_mem_size = htole64(128 * MiB);
+    d.hdr.boot_mem = htole64(128 * MiB);
     set_guest(&d, R_BOOT, 0, 128 * MiB, 128 * MiB);
-    refuse(&d, "which is RAM of this boot");
-    good_guest(&d);
-    d.hdr.boot_mem_size = htole64(1 * GiB);
     refuse(&d, "which is RAM of this boot");
 
     /* destinations that are none, or no more than a page too short */
@@ -605,8 +668,8 @@ static void test_guest(void)
     d.ranges[R_LOW].held = htole64(BOOT_MEM);
     refuse(&d, "is said to hold");
     good_guest(&d);
-    d.ranges[R_LOW].where = htole32(VIRTIO_FADUMP_WHERE_SHM);
-    d.ranges[R_LOW].dest = htole64(SHM_AT);
+    d.ranges[R_LOW].where = htole32(VIRTIO_FADUMP_WHERE_WINDOW);
+    d.ranges[R_LOW].dest = htole64(WINDOW_AT);
     refuse(&d, "(place 3)");
     good_guest(&d);
     set_guest(&d, R_LOW, BOOT_MEM, BOOT_MEM, BOOT_MEM);
@@ -626,10 +689,10 @@ static void test_guest(void)
     good_guest_two(&d);
     d.ranges[R_BOOT].dest = htole64(4 * GiB);
     refuse(&d, "ranges 0 and 1 lie at the same place");
-    d.ranges[R_BOOT].dest = htole64(4 * GiB + 256 * MiB - PAGE);
+    d.ranges[R_BOOT].dest = htole64(4 * GiB + 256 * MiB - 64 * KiB);
     refuse(&d, "ranges 0 and 1 lie at the same place");
     good_guest_two(&d);
-    d.ranges[R_LOW].dest = htole64(4 * GiB + PAGE);
+    d.ranges[R_LOW].dest = htole64(4 * GiB + 64 * KiB);
     refuse(&d, "ranges 0 and 1 lie at the same place");
 
     /* half of it is what could be saved */
@@ -661,21 +724,19 @@ static void test_guest_many(void)
         d.hdr.total_size = htole64(size);
         d.hdr.nr_vcpus = 0;
         d.hdr.crash_cpu = htole32(VIRTIO_FADUMP_CPU_NONE);
-        d.hdr.vcpus_off = d.hdr.ranges_off = d.hdr.notes_off =
-            htole64(sizeof(d.hdr));
+        d.hdr.vcpus_off = d.hdr.ranges_off = htole64(sizeof(d.hdr));
         d.hdr.nr_ranges = htole32(nr + 1);
-        d.hdr.notes_size = 0;
-        d.hdr.param_size = 0;
+        no_notes(&d.hdr);
         memcpy(buf, &d.hdr, sizeof(d.hdr));
         r = (void *)(buf + sizeof(d.hdr));
         for (u32 j = 0; j < nr; j++) {
-            r[j].addr = htole64(j * PAGE);
-            r[j].len = r[j].held = htole64(PAGE);
+            r[j].addr = htole64(j * 64 * KiB);
+            r[j].len = r[j].held = htole64(64 * KiB);
             r[j].where = htole32(VIRTIO_FADUMP_WHERE_GUEST);
-            r[j].dest = htole64(4 * GiB + (nr - 1 - j) * PAGE);
+            r[j].dest = htole64(128 * GiB + (nr - 1 - j) * 64 * KiB);
         }
-        r[nr].addr = htole64(4 * GiB);
-        r[nr].len = htole64(nr * PAGE);
+        r[nr].addr = htole64(128 * GiB);
+        r[nr].len = htole64(nr * 64 * KiB);
         r[nr].where = htole32(VIRTIO_FADUMP_WHERE_IN_PLACE);
         r[nr].flags = htole32(VIRTIO_FADUMP_RANGE_F_DESTINATION);
         seal_bytes(buf, size);
@@ -748,8 +809,8 @@ static void test_fuzz(void)
             for (u32 i = 0; i < layout.nr_segs; i++) {
                 g_assert_cmpuint(segs[i].offset, ==, offset);
                 offset += segs[i].size;
-                if (segs[i].shm) {
-                    g_assert_cmpuint(segs[i].src + segs[i].size, <=, SHM_LEN);
+                if (segs[i].window) {
+                    g_assert_cmpuint(segs[i].src + segs[i].size, <=, WINDOW_LEN);
                 } else {
                     g_assert_cmpuint(segs[i].src, >=, BOOT_MEM);
                     g_assert_cmpuint(segs[i].src + segs[i].size, <=,
@@ -808,9 +869,7 @@ static void test_elf(void)
     phdr = (void *)(hdr + ehdr->e_phoff);
     g_assert_cmpuint(phdr[0].p_type, ==, PT_NOTE);
     g_assert_cmpuint(phdr[0].p_offset, ==, 64 + 4 * sizeof(*phdr));
-    g_assert_cmpuint(phdr[0].p_filesz, ==, sizeof(d.notes));
-    g_assert_cmpmem(hdr + phdr[0].p_offset, phdr[0].p_filesz,
-                    d.notes, sizeof(d.notes));
+    g_assert_cmpuint(phdr[0].p_filesz, ==, 5 * sizeof(struct note));
 
     for (int i = 0; i < 3; i++) {
         struct fadump_range r;
@@ -825,11 +884,146 @@ static void test_elf(void)
         g_assert_cmpuint(phdr[i + 1].p_offset, ==, segs[i].offset);
         g_assert_cmpuint(segs[i].size, ==, r.len);
     }
-    g_assert_true(segs[R_BOOT].shm);
-    g_assert_cmpuint(segs[R_BOOT].src, ==, SHM_AT);
-    g_assert_false(segs[R_HIGH].shm);
+    g_assert_true(segs[R_BOOT].window);
+    g_assert_cmpuint(segs[R_BOOT].src, ==, WINDOW_AT);
+    g_assert_false(segs[R_HIGH].window);
     g_assert_cmpuint(segs[R_HIGH].src, ==, 4 * GiB);
     g_assert_cmpuint(segs[R_HIGH].offset, ==, PAGE + 2 * GiB);
+}
+
+/* The notes of the ELF file that is made of a descriptor, one after another. */
+static void *elf_notes(Desc *d, u32 *nr)
+{
+    struct fadump_desc_info info;
+    struct fadump_elf_layout layout;
+    struct fadump_why why;
+    struct fadump_seg segs[3];
+    g_autofree u8 *hdr = NULL;
+
+    seal(d);
+    if (fadump_desc_parse(d, sizeof(*d), &env, &info, &why)) {
+        g_error("refused: %s", why.text);
+    }
+    g_assert_cmpint(fadump_elf_layout(&info, PAGE, &layout, &why), ==, 0);
+    hdr = g_malloc0(layout.hdr_size);
+    fadump_elf_build(&info, &layout, hdr, segs);
+    g_assert_cmpuint(layout.notes_size % sizeof(struct note), ==, 0);
+    *nr = layout.notes_size / sizeof(struct note);
+    return g_memdup2(hdr + layout.notes_off, layout.notes_size);
+}
+
+/* Are the notes these, told apart by what they are filled with? */
+static void expect_notes(Desc *d, const char *fills)
+{
+    g_auto(GStrv) want = g_strsplit(fills, " ", 0);
+    g_autofree struct note *notes = NULL;
+    u32 nr;
+
+    notes = elf_notes(d, &nr);
+    g_assert_cmpuint(nr, ==, g_strv_length(want));
+    for (u32 i = 0; i < nr; i++) {
+        g_assert_cmphex(notes[i].data[0], ==, strtol(want[i], NULL, 16));
+    }
+}
+
+static void test_elf_notes(void)
+{
+    Desc d;
+
+    /* of vCPU 1 the note that the crashed kernel wrote */
+    good(&d);
+    expect_notes(&d, "10 40 20 21 30");
+    d.hdr.crash_cpu = 0;
+    expect_notes(&d, "40 11 20 21 30");
+    d.hdr.crash_cpu = htole32(VIRTIO_FADUMP_CPU_NONE);
+    expect_notes(&d, "10 11 20 21 30");
+    good(&d);
+    d.hdr.crash_note = part(0, 0);
+    expect_notes(&d, "10 11 20 21 30");
+    d.hdr.vmcoreinfo = part(0, 0);
+    expect_notes(&d, "10 11 20 21");
+
+    /* those that are not what they stand in for */
+    good(&d);
+    d.crash_note.n.n_type = NT_PRSTATUS + 1;
+    expect_notes(&d, "10 11 20 21 30");
+    set_note(&d.crash_note, "LINUX", NT_PRSTATUS, 0x40);
+    expect_notes(&d, "10 11 20 21 30");
+    set_note(&d.crash_note, "CORE", NT_PRSTATUS, 0x40);
+    d.crash_note.n.n_descsz = 4;
+    expect_notes(&d, "10 11 20 21 30");
+    d.crash_note.n.n_descsz = 7;
+    expect_notes(&d, "10 11 20 21 30");
+    d.crash_note.n.n_descsz = UINT32_MAX;
+    expect_notes(&d, "10 11 20 21 30");
+    memset(&d.crash_note, 0, sizeof(d.crash_note));
+    expect_notes(&d, "10 11 20 21 30");
+    good(&d);
+    d.hdr.crash_note = part(offsetof(Desc, crash_note), 8);
+    expect_notes(&d, "10 11 20 21 30");
+    good(&d);
+    d.notes[N_PRSTATUS(1)].n.n_type = 99;
+    expect_notes(&d, "10 11 20 21 30");
+    good(&d);
+    d.vcpus[1].notes = part(0, 0);
+    expect_notes(&d, "10 20 21 30");
+
+    /* two notes of one vCPU: the first is replaced */
+    good(&d);
+    d.vcpus[1].notes = part(offsetof(Desc, notes[N_PRSTATUS(1)]),
+                            2 * sizeof(struct note));
+    d.vcpus[1].hv_note = part(0, 0);
+    expect_notes(&d, "10 40 21 20 30");
+
+    /* one that was off is shown only beside the hypervisor's notes */
+    good(&d);
+    d.vcpus[0].flags = htole32(VIRTIO_FADUMP_VCPU_F_OFF);
+    expect_notes(&d, "10 40 20 21 30");
+    d.vcpus[0].hv_note = d.vcpus[1].hv_note = part(0, 0);
+    expect_notes(&d, "40 30");
+    d.vcpus[0].flags = htole32(VIRTIO_FADUMP_VCPU_F_POWER_UNKNOWN);
+    expect_notes(&d, "10 40 30");
+    /* but for the one that crashed */
+    d.vcpus[0].flags = d.vcpus[1].flags = htole32(VIRTIO_FADUMP_VCPU_F_OFF);
+    expect_notes(&d, "40 30");
+}
+
+/* Kernels with larger pages than what the device counts in. */
+static void test_elf_pages(void)
+{
+    struct fadump_desc_info info;
+    struct fadump_elf_layout layout;
+    struct fadump_why why;
+    struct fadump_seg segs[3];
+    g_autofree u8 *hdr = NULL;
+    struct elf64_phdr *phdr;
+    Desc d;
+
+    good(&d);
+    /* begins and ends within a page; and one that has no whole page */
+    set_range(&d, R_LOW, GiB + 4 * KiB, 256 * KiB, VIRTIO_FADUMP_WHERE_WINDOW,
+              WINDOW_AT + BOOT_MEM + 4 * KiB);
+    set_range(&d, R_HIGH, 4 * GiB + 4 * KiB, 120 * KiB,
+              VIRTIO_FADUMP_WHERE_IN_PLACE, 0);
+    seal(&d);
+    g_assert_cmpint(fadump_desc_parse(&d, sizeof(d), &env, &info, &why), ==, 0);
+    g_assert_cmpint(fadump_elf_layout(&info, 64 * KiB, &layout, &why), ==, 0);
+    g_assert_cmpuint(layout.nr_segs, ==, 2);
+    g_assert_cmpuint(layout.hdr_size, ==, 64 * KiB);
+    hdr = g_malloc0(layout.hdr_size);
+    fadump_elf_build(&info, &layout, hdr, segs);
+    phdr = (void *)(hdr + sizeof(struct elf64_hdr));
+    g_assert_cmpuint(phdr[2].p_paddr, ==, GiB + 64 * KiB);
+    g_assert_cmpuint(phdr[2].p_filesz, ==, 192 * KiB);
+    g_assert_cmpuint(phdr[2].p_memsz, ==, 196 * KiB);
+    g_assert_cmpuint(phdr[2].p_offset % (64 * KiB), ==, 0);
+    g_assert_true(segs[1].window);
+    g_assert_cmpuint(segs[1].src, ==, WINDOW_AT + BOOT_MEM + 64 * KiB);
+    /* with small pages all of it is there */
+    g_assert_cmpint(fadump_elf_layout(&info, PAGE, &layout, &why), ==, 0);
+    g_assert_cmpuint(layout.nr_segs, ==, 3);
+    g_assert_cmpuint(layout.file_size, ==,
+                     layout.hdr_size + BOOT_MEM + 376 * KiB);
 }
 
 /* What could not be held is not shown as if it had been. */
@@ -896,7 +1090,7 @@ static void test_elf_guest(void)
     phdr = (void *)(hdr + sizeof(struct elf64_hdr));
     g_assert_cmpuint(phdr[1].p_paddr, ==, 0);
     g_assert_cmpuint(phdr[1].p_filesz, ==, BOOT_MEM);
-    g_assert_false(segs[0].shm);
+    g_assert_false(segs[0].window);
     g_assert_cmpuint(segs[0].src, ==, BOOT_MEM);
     g_assert_cmpuint(phdr[2].p_paddr, ==, 4 * GiB);
     g_assert_cmpuint(segs[1].src, ==, 4 * GiB);
@@ -917,13 +1111,13 @@ static void test_full(void)
     Desc d;
     struct fadump_desc_env full = env;
 
-    full.shm_len = 8 * GiB;
+    full.window_len = 8 * GiB;
     good(&d);
-    d.hdr.boot_mem_size = htole64(6 * GiB);
+    d.hdr.boot_mem = htole64(4 * GiB);
     set_range(&d, R_LOW, BOOT_MEM, 2 * GiB - BOOT_MEM,
-              VIRTIO_FADUMP_WHERE_SHM, SHM_AT + BOOT_MEM);
-    set_range(&d, R_HIGH, 4 * GiB, 2 * GiB, VIRTIO_FADUMP_WHERE_SHM,
-              SHM_AT + 2 * GiB);
+              VIRTIO_FADUMP_WHERE_WINDOW, WINDOW_AT + BOOT_MEM);
+    set_range(&d, R_HIGH, 4 * GiB, 2 * GiB, VIRTIO_FADUMP_WHERE_WINDOW,
+              WINDOW_AT + 2 * GiB);
     d.ranges[R_LOW].flags = d.ranges[R_HIGH].flags =
         htole32(VIRTIO_FADUMP_RANGE_F_BOOT_MEM);
     seal(&d);
@@ -947,11 +1141,9 @@ static void *many_ranges(u32 nr, size_t *size)
     d.hdr.total_size = htole64(*size);
     d.hdr.nr_vcpus = 0;
     d.hdr.crash_cpu = htole32(VIRTIO_FADUMP_CPU_NONE);
-    d.hdr.vcpus_off = d.hdr.ranges_off = d.hdr.notes_off =
-        htole64(sizeof(d.hdr));
+    d.hdr.vcpus_off = d.hdr.ranges_off = htole64(sizeof(d.hdr));
     d.hdr.nr_ranges = htole32(nr);
-    d.hdr.notes_size = 0;
-    d.hdr.param_size = 0;
+    no_notes(&d.hdr);
     memcpy(buf, &d.hdr, sizeof(d.hdr));
     r = (void *)(buf + sizeof(d.hdr));
     for (u32 i = 0; i < nr; i++) {
@@ -1021,13 +1213,45 @@ static void test_spans(void)
     g_assert_cmpuint(spans[0].add_start, ==, 1 * GiB);
     g_assert_cmpuint(spans[0].add_end, ==, 1 * GiB + BLOCK);
 
+    /* on whatever node: a block is on one */
+    d.ranges[R_HIGH].node = htole32(1);
+    seal(&d);
+    g_assert_cmpint(fadump_desc_parse(&d, sizeof(d), &env, &info, &why), ==, 0);
+    g_assert_cmpuint(fadump_plan_spans(&info, BLOCK, spans), ==, 1);
+    g_assert_cmpuint(spans[0].node, ==, 0);
+
     /* one that firmware gives back is neither added nor joined */
     d.ranges[R_HIGH].flags = htole32(VIRTIO_FADUMP_RANGE_F_HOTPLUG);
     seal(&d);
     g_assert_cmpint(fadump_desc_parse(&d, sizeof(d), &env, &info, &why), ==, 0);
-    g_assert_cmpuint(fadump_plan_spans(&info, BLOCK, spans), ==, 1);
+    g_assert_cmpuint(fadump_plan_spans(&info, BLOCK, spans), ==, 2);
     g_assert_cmpuint(spans[0].end, ==, 1 * GiB + 100 * MiB);
     g_assert_cmpuint(spans[0].add_end, ==, spans[0].add_start);
+    g_assert_false(spans[0].hotplug);
+    g_assert_true(spans[1].hotplug);
+    set_range(&d, R_HIGH, 4 * GiB, GiB, VIRTIO_FADUMP_WHERE_IN_PLACE, 0);
+    d.ranges[R_HIGH].flags = htole32(VIRTIO_FADUMP_RANGE_F_HOTPLUG);
+    seal(&d);
+    g_assert_cmpint(fadump_desc_parse(&d, sizeof(d), &env, &info, &why), ==, 0);
+    g_assert_cmpuint(fadump_plan_spans(&info, BLOCK, spans), ==, 2);
+    g_assert_cmpuint(spans[1].add_end, ==, spans[1].add_start);
+
+    /* two nodes that meet between blocks, and two that are not known */
+    good(&d);
+    set_range(&d, R_LOW, 1 * GiB, GiB, VIRTIO_FADUMP_WHERE_IN_PLACE, 0);
+    set_range(&d, R_HIGH, 2 * GiB, GiB, VIRTIO_FADUMP_WHERE_IN_PLACE, 0);
+    d.ranges[R_HIGH].node = htole32(3);
+    seal(&d);
+    g_assert_cmpint(fadump_desc_parse(&d, sizeof(d), &env, &info, &why), ==, 0);
+    g_assert_cmpuint(fadump_plan_spans(&info, BLOCK, spans), ==, 2);
+    g_assert_cmpuint(spans[0].add_end, ==, 2 * GiB);
+    g_assert_cmpuint(spans[1].node, ==, 3);
+    d.ranges[R_LOW].node = d.ranges[R_HIGH].node =
+        htole32(VIRTIO_FADUMP_NODE_NONE);
+    seal(&d);
+    g_assert_cmpint(fadump_desc_parse(&d, sizeof(d), &env, &info, &why), ==, 0);
+    g_assert_cmpuint(fadump_plan_spans(&info, BLOCK, spans), ==, 1);
+    g_assert_cmpuint(spans[0].node, ==, VIRTIO_FADUMP_NODE_NONE);
 
     /* both ends unaligned; and one with no whole block, across a border */
     good(&d);
@@ -1048,6 +1272,208 @@ static void test_spans(void)
     g_assert_cmpuint(spans[1].add_end, ==, spans[1].add_start);
 }
 
+/* ------------------------------------------------------------------ */
+/* Boot memory                                                          */
+
+static struct fadump_boot_mem boot_mem(u32 nr, const struct fadump_extent *e)
+{
+    struct fadump_boot_mem bm = { .nr = nr };
+
+    for (u32 i = 0; i < nr; i++) {
+        bm.extents[i] = e[i];
+        bm.size += e[i].len;
+    }
+    return bm;
+}
+
+#define BOOT_MEM_OF(...)                                                \
+    boot_mem(sizeof((struct fadump_extent[]) { __VA_ARGS__ }) /         \
+             sizeof(struct fadump_extent),                              \
+             (struct fadump_extent[]) { __VA_ARGS__ })
+
+static void bad_boot_mem(struct fadump_boot_mem bm, const char *reason)
+{
+    struct fadump_why why = { "" };
+
+    g_assert_cmpint(fadump_boot_mem_check(&bm, 1ULL << 40, &why), ==, -EINVAL);
+    if (!strstr(why.text, reason)) {
+        g_error("refused with \"%s\", expected \"%s\"", why.text, reason);
+    }
+}
+
+/* Answers to GET_BOOT_MEM, true and false. */
+static void test_boot_mem(void)
+{
+    struct fadump_boot_mem bm = BOOT_MEM_OF({ 0, 640 * KiB },
+                                            { MiB, BOOT_MEM - MiB },
+                                            { 4 * GiB, 12 * KiB });
+    struct fadump_why why = { "" };
+
+    g_assert_cmpint(fadump_boot_mem_check(&bm, 1ULL << 40, &why), ==, 0);
+    g_assert_true(fadump_boot_mem_hits(&bm, 0, 1));
+    g_assert_false(fadump_boot_mem_hits(&bm, 640 * KiB, 384 * KiB));
+    g_assert_true(fadump_boot_mem_hits(&bm, 640 * KiB, 384 * KiB + 1));
+    g_assert_false(fadump_boot_mem_hits(&bm, BOOT_MEM, 4 * GiB - BOOT_MEM));
+    g_assert_true(fadump_boot_mem_hits(&bm, 4 * GiB + 8 * KiB, GiB));
+    g_assert_false(fadump_boot_mem_hits(&bm, 4 * GiB + 12 * KiB, GiB));
+
+    bm.size = 0;
+    bad_boot_mem(bm, "no boot memory");
+    bm = BOOT_MEM_OF({ 0, GiB });
+    bm.nr = 0;
+    bad_boot_mem(bm, "in 0 ranges");
+    bm.nr = FADUMP_MAX_EXTENTS + 1;
+    bad_boot_mem(bm, "in 257 ranges");
+    bm.nr = UINT32_MAX;
+    bad_boot_mem(bm, "ranges");
+
+    bad_boot_mem(BOOT_MEM_OF({ 0, GiB }, { 2 * GiB, 0 }), "range 1");
+    bad_boot_mem(BOOT_MEM_OF({ 4096, GiB }), "not aligned");
+    bad_boot_mem(BOOT_MEM_OF({ 0, GiB + 512 }), "not aligned");
+    /* not ascending, overlapping, touching, the same twice */
+    bad_boot_mem(BOOT_MEM_OF({ 2 * GiB, GiB }, { 0, GiB }), "behind the one");
+    bad_boot_mem(BOOT_MEM_OF({ 0, GiB }, { GiB - 64 * KiB, GiB }),
+                 "behind the one");
+    bad_boot_mem(BOOT_MEM_OF({ 0, GiB }, { GiB, GiB }), "behind the one");
+    bad_boot_mem(BOOT_MEM_OF({ 0, GiB }, { 0, GiB }), "behind the one");
+    /* wrapping, and out of reach */
+    bad_boot_mem(BOOT_MEM_OF({ UINT64_MAX - 64 * KiB + 1, 128 * KiB }),
+                 "reach");
+    bad_boot_mem(BOOT_MEM_OF({ UINT64_MAX - 64 * KiB + 1, 64 * KiB }),
+                 "reach");
+    bad_boot_mem(BOOT_MEM_OF({ 0, UINT64_MAX - 4095 }), "reach");
+    bad_boot_mem(BOOT_MEM_OF({ 0, (1ULL << 40) + 4096 }), "reach");
+    bad_boot_mem(BOOT_MEM_OF({ 0, GiB }, { 1ULL << 40, 4096 }), "reach");
+    bm = BOOT_MEM_OF({ 0, 1ULL << 40 });
+    g_assert_cmpint(fadump_boot_mem_check(&bm, 1ULL << 40, &why), ==, 0);
+}
+
+/* Each byte of boot memory is in one piece, and no two go to one place. */
+static void check_pieces(const struct fadump_boot_mem *bm,
+                         const struct fadump_pieces *pieces,
+                         const struct fadump_extent *runs, u32 nr_runs)
+{
+    u32 p = 0;
+
+    for (u32 i = 0; i < bm->nr; i++) {
+        u64 at = bm->extents[i].addr, end = at + bm->extents[i].len;
+
+        while (at < end) {
+            const struct fadump_piece *pc = &pieces->piece[p];
+            bool inside = false;
+
+            g_assert_cmpuint(p, <, pieces->nr);
+            g_assert_cmpuint(pc->src, ==, at);
+            g_assert_cmpuint(pc->len, >, 0);
+            at += pc->len;
+            p++;
+            g_assert_cmpuint(at, <=, end);
+            /* as the interface wants it */
+            g_assert_cmpuint(pc->src % VIRTIO_FADUMP_ALIGN, ==, 0);
+            if (at != end) {
+                g_assert_cmpuint(pc->len % VIRTIO_FADUMP_ALIGN, ==, 0);
+            }
+            if (!runs) {
+                g_assert_cmphex(pc->dst, ==, FADUMP_DST_HOST);
+                continue;
+            }
+            g_assert_cmpuint(pc->dst % FADUMP_DEST_ALIGN, ==,
+                             pc->src % FADUMP_DEST_ALIGN);
+            for (u32 r = 0; r < nr_runs; r++) {
+                inside |= pc->dst >= runs[r].addr && pc->dst + pc->len <=
+                          runs[r].addr + runs[r].len;
+            }
+            g_assert_true(inside);
+            for (u32 o = 0; o < p - 1; o++) {
+                const struct fadump_piece *q = &pieces->piece[o];
+
+                g_assert_true(q->dst + q->len <= pc->dst ||
+                              pc->dst + pc->len <= q->dst);
+            }
+        }
+    }
+    g_assert_cmpuint(p, ==, pieces->nr);
+}
+
+static void test_assign(void)
+{
+    struct fadump_boot_mem bm = BOOT_MEM_OF({ 0, 640 * KiB },
+                                            { 768 * KiB, 255 * MiB },
+                                            { 3 * GiB, 5 * MiB },
+                                            { 4 * GiB + MiB, 12 * KiB });
+    /* three units of the first two extents are in the first run */
+    struct fadump_extent runs[] = {
+        { 5 * GiB, 6 * MiB }, { 6 * GiB + 2 * MiB, 250 * MiB },
+        { 7 * GiB, 2 * MiB }, { 8 * GiB, 6 * MiB },
+    };
+    struct fadump_piece piece[16];
+    struct fadump_pieces pieces = { .piece = piece, .max = 16 };
+    u32 need;
+
+    /* 0 to 256 MiB, 6 MiB, 2 MiB */
+    g_assert_cmpuint(fadump_boot_mem_units(&bm), ==, 264 * MiB);
+    g_assert_cmpint(fadump_assign_guest(&bm, runs, 4, &pieces), ==, 0);
+    check_pieces(&bm, &pieces, runs, 4);
+    g_assert_cmpuint(piece[0].dst, ==, 5 * GiB);
+    g_assert_cmpuint(piece[1].dst, ==, 5 * GiB + 768 * KiB);
+    need = pieces.nr;
+
+    /* no more memory than is needed, and no less */
+    runs[3].len -= 2 * MiB;
+    g_assert_cmpint(fadump_assign_guest(&bm, runs, 4, &pieces), ==, -ENOMEM);
+    g_assert_cmpint(fadump_assign_guest(&bm, runs, 0, &pieces), ==, -ENOMEM);
+    runs[3].len += 2 * MiB;
+    /* no more pieces than there is room for */
+    pieces.max = need;
+    g_assert_cmpint(fadump_assign_guest(&bm, runs, 4, &pieces), ==, 0);
+    pieces.max = need - 1;
+    g_assert_cmpint(fadump_assign_guest(&bm, runs, 4, &pieces), ==, -ENOSPC);
+    g_assert_cmpuint(pieces.nr, ==, need - 1);
+
+    pieces.max = 4;
+    g_assert_cmpint(fadump_assign_host(&bm, &pieces), ==, 0);
+    check_pieces(&bm, &pieces, NULL, 0);
+    pieces.max = 3;
+    g_assert_cmpint(fadump_assign_host(&bm, &pieces), ==, -ENOSPC);
+}
+
+/* Any boot memory, any runs. */
+static void test_assign_random(void)
+{
+    struct fadump_piece piece[4096];
+
+    for (int round = 0; round < 20000; round++) {
+        struct fadump_pieces pieces = { .piece = piece, .max = 4096 };
+        struct fadump_boot_mem bm = { .size = 1 };
+        struct fadump_extent runs[64];
+        struct fadump_why why;
+        u64 at = 0, have = 0, need;
+        u32 nr = 0;
+
+        bm.nr = g_test_rand_int_range(1, 9);
+        for (u32 i = 0; i < bm.nr; i++) {
+            at += g_test_rand_int_range(i ? 1 : 0, 100) * 64 * KiB;
+            bm.extents[i].addr = at;
+            bm.extents[i].len = g_test_rand_int_range(1, 3000) * PAGE;
+            at = ALIGN(at + bm.extents[i].len, 64 * KiB);
+        }
+        g_assert_cmpint(fadump_boot_mem_check(&bm, 1ULL << 40, &why), ==, 0);
+        need = fadump_boot_mem_units(&bm);
+        g_assert_cmpuint(need % FADUMP_DEST_ALIGN, ==, 0);
+        at = 64 * GiB;
+        while (have < need) {
+            g_assert_cmpuint(nr, <, 64);
+            at += g_test_rand_int_range(0, 3) * FADUMP_DEST_ALIGN;
+            runs[nr].addr = at;
+            runs[nr].len = g_test_rand_int_range(1, 9) * FADUMP_DEST_ALIGN;
+            at += runs[nr].len;
+            have += runs[nr++].len;
+        }
+        g_assert_cmpint(fadump_assign_guest(&bm, runs, nr, &pieces), ==, 0);
+        check_pieces(&bm, &pieces, runs, nr);
+    }
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -1057,16 +1483,22 @@ int main(int argc, char **argv)
     g_test_add_func("/driver/desc/header", test_header);
     g_test_add_func("/driver/desc/tables", test_tables);
     g_test_add_func("/driver/desc/grown", test_grown);
+    g_test_add_func("/driver/desc/parts", test_parts);
     g_test_add_func("/driver/desc/notes", test_notes);
     g_test_add_func("/driver/desc/ranges", test_ranges);
     g_test_add_func("/driver/desc/guest", test_guest);
     g_test_add_func("/driver/desc/guest-many", test_guest_many);
     g_test_add_func("/driver/desc/fuzz", test_fuzz);
     g_test_add_func("/driver/elf/layout", test_elf);
+    g_test_add_func("/driver/elf/notes", test_elf_notes);
+    g_test_add_func("/driver/elf/pages", test_elf_pages);
     g_test_add_func("/driver/elf/errors", test_elf_errors);
     g_test_add_func("/driver/elf/guest", test_elf_guest);
     g_test_add_func("/driver/elf/full", test_full);
     g_test_add_func("/driver/elf/many", test_elf_many);
     g_test_add_func("/driver/release/spans", test_spans);
+    g_test_add_func("/driver/boot-mem/check", test_boot_mem);
+    g_test_add_func("/driver/boot-mem/assign", test_assign);
+    g_test_add_func("/driver/boot-mem/random", test_assign_random);
     return g_test_run();
 }

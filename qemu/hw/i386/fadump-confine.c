@@ -11,19 +11,32 @@
 #include "qemu/osdep.h"
 #include "qemu/units.h"
 #include "qapi/error.h"
+#ifdef CONFIG_KVM
+#include <linux/kvm.h>
+#endif
 #include "hw/boards.h"
+#include "hw/i386/apic_internal.h"
 #include "hw/i386/fadump-confine.h"
 #include "hw/i386/fw_cfg.h"
 #include "hw/i386/pc.h"
 #include "hw/misc/fadump-confiner.h"
 #include "hw/misc/fadump-range.h"
 #include "hw/nvram/fw_cfg.h"
+#include "system/kvm.h"
+#include "acpi-build.h"
 #include "e820_memory_layout.h"
 #include "target/i386/cpu.h"
 #include "trace.h"
 
-/* What Linux hot-adds on a machine that booted with less than 64 GiB. */
+/*
+ * What Linux hot-adds depends on where the RAM of its boot ends: 128 MiB below
+ * 64 GiB, from there on the largest size up to 2 GiB that this end is a multiple
+ * of. Boot memory of a guest with so much RAM may end there, and then nothing
+ * smaller than 2 GiB would come back.
+ */
 #define MEMORY_BLOCK_SIZE (128 * MiB)
+#define LARGE_MEMORY_BLOCK_SIZE (2 * GiB)
+#define LARGE_MEMORY (64 * GiB)
 
 /*
  * Firmware puts the 32-bit PCI window above the RAM that it sees: SeaBIOS at
@@ -52,38 +65,106 @@ static GArray *pc_fadump_ram_map(FadumpConfiner *c)
     return map;
 }
 
-static GArray *pc_fadump_prepare(FadumpConfiner *c, uint64_t size,
-                                 Error **errp)
+static uint64_t ram_end(const X86MachineState *x86ms)
+{
+    return x86ms->above_4g_mem_size ?
+           x86ms->above_4g_mem_start + x86ms->above_4g_mem_size :
+           x86ms->below_4g_mem_size;
+}
+
+static uint64_t pc_fadump_block_size(FadumpConfiner *c)
+{
+    return ram_end(X86_MACHINE(c)) < LARGE_MEMORY ? MEMORY_BLOCK_SIZE
+                                                  : LARGE_MEMORY_BLOCK_SIZE;
+}
+
+static GArray *pc_fadump_boot_ranges(FadumpConfiner *c, uint64_t size)
+{
+    g_autoptr(GArray) map = pc_fadump_ram_map(c);
+
+    return fadump_boot_ranges(map, size, pc_fadump_block_size(c),
+                              LOW_RAM_LIMIT);
+}
+
+static void *reserved_end_file(uint64_t end)
+{
+    uint64_t *val = g_new(uint64_t, 1);
+
+    *val = cpu_to_le64(ROUND_UP(end, 1 * GiB));
+    return val;
+}
+
+static bool pc_fadump_prepare(FadumpConfiner *c, Error **errp)
 {
     PCMachineState *pcms = PC_MACHINE(c);
     X86MachineState *x86ms = X86_MACHINE(c);
-    g_autoptr(GArray) map = NULL;
-    uint64_t *end;
 
     if (MACHINE(c)->device_memory) {
         error_setg(errp, "fadump-dev cannot confine a machine with memory "
                    "hotplug; drop maxmem= and slots= from -m");
-        return NULL;
+        return false;
     }
     if (!x86ms->fw_cfg || pcms->cxl_devices_state.is_enabled ||
         pcms->sgx_epc.size) {
         error_setg(errp, "fadump-dev cannot confine a machine with CXL, SGX "
                    "EPC or without fw_cfg");
-        return NULL;
+        return false;
     }
 
     /*
      * Keeps the 64-bit PCI window off RAM that a confined boot is not told
      * of. It is where the window starts anyway when all RAM is seen.
      */
-    end = g_new(uint64_t, 1);
-    *end = cpu_to_le64(ROUND_UP(x86ms->above_4g_mem_start +
-                                x86ms->above_4g_mem_size, 1 * GiB));
-    fw_cfg_add_file(x86ms->fw_cfg, "etc/reserved-memory-end", end,
-                    sizeof(*end));
+    fw_cfg_add_file(x86ms->fw_cfg, "etc/reserved-memory-end",
+                    reserved_end_file(MAX(ram_end(x86ms), 4 * GiB)),
+                    sizeof(uint64_t));
+    return true;
+}
 
-    map = pc_fadump_ram_map(c);
-    return fadump_boot_ranges(map, size, MEMORY_BLOCK_SIZE, LOW_RAM_LIMIT);
+/* Bytes of the 64-bit PCI window, which lies behind ours. */
+static uint64_t pci_hole64_size(const X86CPU *cpu)
+{
+    Object *host = acpi_get_i386_pci_host();
+
+    if (!host || !(cpu->env.features[FEAT_8000_0001_EDX] & CPUID_EXT2_LM)) {
+        return 0;
+    }
+    return object_property_get_uint(host, PCI_HOST_PROP_PCI_HOLE64_SIZE,
+                                    &error_abort);
+}
+
+/* Right above RAM: whoever maps RAM write-back does the same for what is there. */
+static uint64_t pc_fadump_window_base(FadumpConfiner *c, uint64_t size,
+                                      Error **errp)
+{
+    PCMachineState *pcms = PC_MACHINE(c);
+    X86MachineState *x86ms = X86_MACHINE(c);
+    const X86CPU *cpu = X86_CPU(first_cpu);
+    uint64_t base = MAX(ROUND_UP(ram_end(x86ms), 1 * GiB), 4 * GiB);
+    uint64_t hole64 = pci_hole64_size(cpu), limit = 1ULL << cpu->phys_bits;
+    uint64_t end;
+
+    /* as pc_memory_init() does for RAM */
+    if (IS_AMD_CPU(&cpu->env) &&
+        PC_MACHINE_GET_CLASS(pcms)->enforce_amd_1tb_hole &&
+        base < AMD_ABOVE_1TB_START &&
+        size + hole64 > AMD_HT_START - MIN(base, AMD_HT_START)) {
+        base = AMD_ABOVE_1TB_START;
+    }
+    end = ROUND_UP(base + size, 1 * GiB);
+    if (end > limit || hole64 > limit - end) {
+        error_setg(errp, "the window of %" PRIu64 " MiB in which the dump is "
+                   "shown does not fit, with RAM below it and %" PRIu64 " MiB "
+                   "of PCI memory above it, the %" PRIu32 " bits of the vCPUs' "
+                   "physical addresses; use -cpu ...,phys-bits=N with a larger "
+                   "N, host-phys-bits=on, or less boot-mem-max",
+                   size / MiB, hole64 / MiB, cpu->phys_bits);
+        return 0;
+    }
+    pcms->fadump_window_end = end;
+    g_free(fw_cfg_modify_file(x86ms->fw_cfg, "etc/reserved-memory-end",
+                              reserved_end_file(end), sizeof(uint64_t)));
+    return base;
 }
 
 static void e820_append(GArray *table, uint64_t base, uint64_t size,
@@ -230,6 +311,25 @@ static FadumpVcpuRuns pc_fadump_vcpu_runs(FadumpConfiner *c, CPUState *cpu)
     return os ? FADUMP_VCPU_OS : FADUMP_VCPU_FIRMWARE;
 }
 
+/* An AP is off until the first SIPI after power-on or an INIT. */
+static FadumpVcpuPower pc_fadump_vcpu_power(FadumpConfiner *c, CPUState *cpu)
+{
+    X86CPU *x86_cpu = X86_CPU(cpu);
+    bool waits = false;
+
+#ifdef CONFIG_KVM
+    if (kvm_enabled() && kvm_irqchip_in_kernel()) {
+        waits = x86_cpu->env.mp_state == KVM_MP_STATE_UNINITIALIZED ||
+                x86_cpu->env.mp_state == KVM_MP_STATE_INIT_RECEIVED;
+        return waits ? FADUMP_VCPU_OFF : FADUMP_VCPU_ON;
+    }
+#endif
+    if (x86_cpu->apic_state) {
+        waits = APIC_COMMON(x86_cpu->apic_state)->wait_for_sipi;
+    }
+    return waits && cpu->halted ? FADUMP_VCPU_OFF : FADUMP_VCPU_ON;
+}
+
 static void pc_fadump_assume_mode(FadumpConfiner *c, CPUState *cpu)
 {
     CPUX86State *env = cpu_env(cpu);
@@ -264,9 +364,13 @@ void pc_fadump_class_init(ObjectClass *oc)
 
     fcc->firmware_end = FIRMWARE_END;
     fcc->ram_map = pc_fadump_ram_map;
+    fcc->block_size = pc_fadump_block_size;
+    fcc->boot_ranges = pc_fadump_boot_ranges;
     fcc->prepare = pc_fadump_prepare;
+    fcc->window_base = pc_fadump_window_base;
     fcc->confine = pc_fadump_confine;
     fcc->lift = pc_fadump_lift;
     fcc->vcpu_runs = pc_fadump_vcpu_runs;
+    fcc->vcpu_power = pc_fadump_vcpu_power;
     fcc->assume_mode = pc_fadump_assume_mode;
 }

@@ -42,8 +42,8 @@ uint64_t fadump_capture_desc_max(void)
     /* The 64-bit notes are the larger ones wherever there are two kinds. */
     notes = cpu_get_note_size(ELFCLASS64, EM_NONE, ms->smp.max_cpus);
     return fadump_desc_size_max(ms->smp.max_cpus,
-                                notes + VIRTIO_FADUMP_VMCOREINFO_MAX,
-                                VIRTIO_FADUMP_PARAM_MAX);
+                                notes + VIRTIO_FADUMP_VMCOREINFO_MAX +
+                                VIRTIO_FADUMP_CRASH_NOTE_MAX);
 }
 
 static int write_note(const void *buf, size_t size, void *opaque)
@@ -74,7 +74,7 @@ static void ram_blocks(const VirtIOFadump *s, GuestPhysBlockList *blocks)
 }
 
 /*
- * The vCPU that met a triple fault, if it is in the state of a reset: the
+ * The vCPU that met a CPU fault, if it is in the state of a reset: the
  * accelerator put it there before we could look (KVM on AMD processors).
  */
 static CPUState *find_lost_vcpu(const VirtIOFadump *s, uint32_t cause,
@@ -83,7 +83,7 @@ static CPUState *find_lost_vcpu(const VirtIOFadump *s, uint32_t cause,
     FadumpConfinerClass *fcc = FADUMP_CONFINER_GET_CLASS(s->confiner);
     CPUState *cpu = qemu_get_cpu(crash_cpu_index);
 
-    if (cause != VIRTIO_FADUMP_CAUSE_TRIPLE_FAULT || !cpu ||
+    if (cause != VIRTIO_FADUMP_CAUSE_CPU_FAULT || !cpu ||
         fcc->vcpu_runs(s->confiner, cpu) != FADUMP_VCPU_RESET) {
         return NULL;
     }
@@ -91,29 +91,106 @@ static CPUState *find_lost_vcpu(const VirtIOFadump *s, uint32_t cause,
     return cpu;
 }
 
-/* Zero what the note at @start, the last one, says. */
-static void blank_note(GByteArray *notes, guint start)
+/* Zero what each of the notes from @start to @end says. */
+static void blank_notes(GByteArray *notes, guint start, guint end)
 {
-    guint desc = start + sizeof(Elf64_Nhdr) +
-                 ROUND_UP((uint32_t)ldl_le_p(notes->data + start), 4);
+    while (start < end) {
+        uint8_t *note = notes->data + start;
+        size_t size = fadump_note_size(note, end - start);
+        size_t desc = sizeof(Elf64_Nhdr) + ROUND_UP((uint32_t)ldl_le_p(note), 4);
 
-    memset(notes->data + desc, 0, notes->len - desc);
+        memset(note + desc, 0, size - desc);
+        start += size;
+    }
 }
 
-/*
- * ELF note order: NT_PRSTATUS of each vCPU, then QEMU's own, each ascending.
- * A vCPU's place in the table is not its cpu_index where one was unplugged.
- */
+/* What has been appended to the notes since they had @start bytes. */
+static struct virtio_fadump_part part_since(const GByteArray *notes,
+                                            guint start)
+{
+    struct virtio_fadump_part part = {
+        .off = cpu_to_le64(start),
+        .size = cpu_to_le64(notes->len - start),
+    };
+
+    return part;
+}
+
+/* The writers for the class of the crashed kernel's notes. */
+static int write_cpu_note(CPUState *cpu, NoteWriter *w)
+{
+    /* the id of a note is the task's; dump-guest-memory counts from 1 */
+    int id = cpu->cpu_index + 1;
+
+    return w->dump.dump_info.d_class == ELFCLASS64 ?
+           cpu_write_elf64_note(write_note, cpu, id, &w->dump) :
+           cpu_write_elf32_note(write_note, cpu, id, &w->dump);
+}
+
+static int write_hv_note(CPUState *cpu, NoteWriter *w)
+{
+    return w->dump.dump_info.d_class == ELFCLASS64 ?
+           cpu_write_elf64_qemunote(write_note, cpu, &w->dump) :
+           cpu_write_elf32_qemunote(write_note, cpu, &w->dump);
+}
+
+static uint32_t power_flags(const VirtIOFadump *s, CPUState *cpu)
+{
+    FadumpConfinerClass *fcc = FADUMP_CONFINER_GET_CLASS(s->confiner);
+
+    switch (fcc->vcpu_power(s->confiner, cpu)) {
+    case FADUMP_VCPU_ON:
+        return 0;
+    case FADUMP_VCPU_OFF:
+        return VIRTIO_FADUMP_VCPU_F_OFF;
+    default:
+        return VIRTIO_FADUMP_VCPU_F_POWER_UNKNOWN;
+    }
+}
+
+static bool capture_vcpu(const VirtIOFadump *s, FadumpDesc *desc,
+                         NoteWriter *w, CPUState *cpu, bool lost, Error **errp)
+{
+    uint32_t flags = power_flags(s, cpu);
+    struct virtio_fadump_vcpu vcpu = {
+        .arch_id = cpu_to_le64(cpu->cc->get_arch_id(cpu)),
+    };
+    guint start = w->notes->len, hv_start;
+
+    if (write_cpu_note(cpu, w) < 0) {
+        error_setg(errp, "cannot write the registers of vCPU %d",
+                   cpu->cpu_index);
+        return false;
+    }
+    vcpu.notes = part_since(w->notes, start);
+    hv_start = w->notes->len;
+    if (write_hv_note(cpu, w) < 0) {
+        error_setg(errp, "cannot write the QEMU note of vCPU %d",
+                   cpu->cpu_index);
+        return false;
+    }
+    if (w->notes->len > hv_start) {
+        vcpu.hv_note = part_since(w->notes, hv_start);
+    }
+    if (lost) {
+        flags |= VIRTIO_FADUMP_VCPU_F_REGS_LOST;
+        blank_notes(w->notes, start, hv_start);
+        blank_notes(w->notes, hv_start, w->notes->len);
+    }
+    vcpu.flags = cpu_to_le32(flags);
+    g_array_append_val(desc->vcpus, vcpu);
+    return true;
+}
+
+/* A vCPU's place in the table is not its cpu_index where one was unplugged. */
 static bool capture_registers(const VirtIOFadump *s, FadumpDesc *desc,
-                              uint32_t cause, uint32_t crash_cpu_index,
-                              Error **errp)
+                              uint32_t crash_cpu_index, Error **errp)
 {
     NoteWriter w = { .notes = desc->notes };
     GuestPhysBlockList blocks = {
         .head = QTAILQ_HEAD_INITIALIZER(blocks.head)
     };
-    CPUState *lost = find_lost_vcpu(s, cause, crash_cpu_index), *cpu;
-    bool elf64;
+    CPUState *lost = find_lost_vcpu(s, desc->cause, crash_cpu_index), *cpu;
     int ret;
 
     ram_blocks(s, &blocks);
@@ -123,83 +200,50 @@ static bool capture_registers(const VirtIOFadump *s, FadumpDesc *desc,
         error_setg(errp, "the registers of this vCPU type cannot be dumped");
         return false;
     }
-    elf64 = w.dump.dump_info.d_class == ELFCLASS64;
     desc->elf_machine = w.dump.dump_info.d_machine;
-    desc->flags = elf64 ? VIRTIO_FADUMP_DESC_F_ELF64 : 0;
-
+    if (w.dump.dump_info.d_class == ELFCLASS64) {
+        desc->flags |= VIRTIO_FADUMP_DESC_F_ELF64;
+    }
     CPU_FOREACH(cpu) {
-        struct virtio_fadump_vcpu vcpu = {
-            .arch_id = cpu_to_le64(cpu->cc->get_arch_id(cpu)),
-        };
-        /* the id of a note is the task's; dump-guest-memory counts from 1 */
-        int id = cpu->cpu_index + 1;
-        guint start = w.notes->len;
-
-        ret = elf64 ? cpu_write_elf64_note(write_note, cpu, id, &w.dump)
-                    : cpu_write_elf32_note(write_note, cpu, id, &w.dump);
-        if (ret < 0) {
-            error_setg(errp, "cannot write the registers of vCPU %d",
-                       cpu->cpu_index);
-            return false;
-        }
         if (cpu->cpu_index == crash_cpu_index) {
             desc->crash_cpu = desc->vcpus->len;
         }
-        if (cpu == lost) {
-            vcpu.flags = cpu_to_le32(VIRTIO_FADUMP_VCPU_F_REGS_LOST);
-            blank_note(w.notes, start);
-        }
-        g_array_append_val(desc->vcpus, vcpu);
-    }
-    CPU_FOREACH(cpu) {
-        guint start = w.notes->len;
-
-        ret = elf64 ? cpu_write_elf64_qemunote(write_note, cpu, &w.dump)
-                    : cpu_write_elf32_qemunote(write_note, cpu, &w.dump);
-        if (ret < 0) {
-            error_setg(errp, "cannot write the QEMU note of vCPU %d",
-                       cpu->cpu_index);
+        if (!capture_vcpu(s, desc, &w, cpu, cpu == lost, errp)) {
             return false;
         }
-        if (cpu == lost) {
-            blank_note(w.notes, start);
-        }
     }
     return true;
 }
 
-/* Read @r of guest RAM to the end of @bytes; false leaves it as it was. */
-static bool capture_bytes(GByteArray *bytes, const FadumpRange *r)
+/*
+ * The ELF note at @r of guest RAM. The guest may have overwritten it: take it
+ * only if it still is one, without what follows it.
+ */
+static struct virtio_fadump_part capture_note(FadumpDesc *desc,
+                                              const FadumpRange *r)
 {
+    const struct virtio_fadump_part none = { 0 };
     /* RAM has holes, such as VGA's: a read there could change a device */
     MemTxAttrs attrs = { .memory = 1 };
-    guint len = bytes->len;
+    GByteArray *notes = desc->notes;
+    guint start = notes->len;
+    size_t size = 0;
 
-    g_byte_array_set_size(bytes, len + r->size);
+    if (!r->size) {
+        return none;
+    }
+    g_byte_array_set_size(notes, start + r->size);
     if (address_space_read(&address_space_memory, r->base, attrs,
-                           bytes->data + len, r->size) != MEMTX_OK) {
-        g_byte_array_set_size(bytes, len);
-        return false;
+                           notes->data + start, r->size) == MEMTX_OK) {
+        size = fadump_note_size(notes->data + start, r->size);
     }
-    return true;
-}
-
-/* The guest may have overwritten its note: take it only if it still is one. */
-static void capture_vmcoreinfo(const VirtIOFadump *s, FadumpDesc *desc)
-{
-    guint len = desc->notes->len;
-    size_t size;
-
-    if (!s->vmcoreinfo.size || !capture_bytes(desc->notes, &s->vmcoreinfo)) {
-        return;
-    }
-    size = fadump_note_size(desc->notes->data + len, desc->notes->len - len);
+    g_byte_array_set_size(notes, start + size);
     if (!size) {
         qemu_log_mask(LOG_GUEST_ERROR, "fadump-dev: no ELF note at 0x%" PRIx64
-                      ", the dump will have no VMCOREINFO\n",
-                      s->vmcoreinfo.base);
+                      "\n", r->base);
+        return none;
     }
-    g_byte_array_set_size(desc->notes, len + size);
+    return part_since(notes, start);
 }
 
 /* The destination in the guest that @addr of boot memory has, or NULL. */
@@ -239,6 +283,22 @@ static FadumpPlace place_in(const FadumpRamRun *run, uint64_t addr)
     return place;
 }
 
+/* The machine's NUMA node that @addr of RAM is on. */
+static uint32_t node_of(const VirtIOFadump *s, uint64_t addr)
+{
+    uint32_t node = VIRTIO_FADUMP_NODE_NONE;
+    guint i;
+
+    for (i = 0; i < s->nodes->len; i++) {
+        const FadumpNode *n = &g_array_index(s->nodes, FadumpNode, i);
+
+        if (addr >= n->base) {
+            node = n->node;
+        }
+    }
+    return node;
+}
+
 /* Set a piece of boot memory aside, and write down where it now lies. */
 static bool capture_boot(VirtIOFadump *s, const GArray *runs,
                          const FadumpPiece *p,
@@ -247,8 +307,10 @@ static bool capture_boot(VirtIOFadump *s, const GArray *runs,
 {
     FadumpConfinerClass *fcc = FADUMP_CONFINER_GET_CLASS(s->confiner);
     FadumpPlace src = place_in(fadump_ram_find(runs, p->base), p->base), dst;
-    const FadumpDest *dest = find_dest(s, p->base);
+    /* with all RAM set aside none of it is a place to go to */
+    const FadumpDest *dest = s->full ? NULL : find_dest(s, p->base);
     bool may_relocate = p->base >= fcc->firmware_end;
+    FadumpRange r = { p->base, p->size };
     uint64_t to;
     uint32_t method, where;
 
@@ -264,12 +326,10 @@ static bool capture_boot(VirtIOFadump *s, const GArray *runs,
         }
         dst = place_in(run, to);
         where = VIRTIO_FADUMP_WHERE_GUEST;
-        method = fadump_hold_in_guest(&s->hold, &dst, &src, p->size,
-                                      may_relocate, done, errp);
+        method = fadump_hold_in_guest(&s->hold, &r, &dst, &src, may_relocate,
+                                      done, errp);
     } else {
-        FadumpRange r = { p->base, p->size };
-
-        where = VIRTIO_FADUMP_WHERE_SHM;
+        where = VIRTIO_FADUMP_WHERE_WINDOW;
         method = fadump_hold(&s->hold, &r, &src, may_relocate, &to, done,
                              errp);
     }
@@ -292,12 +352,13 @@ static bool capture_piece(VirtIOFadump *s, FadumpDesc *desc,
         .len = cpu_to_le64(p->size),
         .held = cpu_to_le64(p->size),
         .where = cpu_to_le32(VIRTIO_FADUMP_WHERE_IN_PLACE),
+        .node = cpu_to_le32(node_of(s, p->base)),
     };
 
     if (p->boot && !capture_boot(s, runs, p, &range, done, errp)) {
         return false;
     }
-    if (!p->boot && is_dest(s, p->base)) {
+    if (!p->boot && !s->full && is_dest(s, p->base)) {
         range.held = 0;
         range.flags = cpu_to_le32(VIRTIO_FADUMP_RANGE_F_DESTINATION);
     }
@@ -307,20 +368,13 @@ static bool capture_piece(VirtIOFadump *s, FadumpDesc *desc,
     return true;
 }
 
-/* RAM as parts of which each lies, and goes, in one piece. */
-static GArray *plan_pieces(const VirtIOFadump *s, const GArray *runs)
+/* Cut where destinations, and what goes there, begin and end. */
+static void cut_at_dests(const VirtIOFadump *s, const GArray *runs,
+                         GArray *cuts)
 {
-    g_autoptr(GArray) map = g_array_new(false, false, sizeof(FadumpRange));
-    g_autoptr(GArray) cuts = g_array_new(false, false, sizeof(uint64_t));
-    g_autoptr(GArray) pieces = NULL;
     uint32_t i;
     guint j;
 
-    g_array_append_val(cuts,
-                       FADUMP_CONFINER_GET_CLASS(s->confiner)->firmware_end);
-    if (!s->nr_dests) {
-        fadump_hold_cuts(&s->hold, cuts);
-    }
     for (i = 0; i < s->nr_dests; i++) {
         const FadumpDest *d = &s->dests[i];
         uint64_t src_end = d->src.base + d->src.size;
@@ -340,12 +394,29 @@ static GArray *plan_pieces(const VirtIOFadump *s, const GArray *runs)
             }
         }
     }
+}
 
-    for (j = 0; j < runs->len; j++) {
-        g_array_append_val(map, g_array_index(runs, FadumpRamRun, j).range);
+/* RAM as parts of which each lies, and goes, in one piece, on one node. */
+static GArray *plan_pieces(const VirtIOFadump *s, const GArray *runs)
+{
+    g_autoptr(GArray) map = g_array_new(false, false, sizeof(FadumpRange));
+    g_autoptr(GArray) cuts = g_array_new(false, false, sizeof(uint64_t));
+    g_autoptr(GArray) pieces = NULL;
+    guint i;
+
+    g_array_append_val(cuts,
+                       FADUMP_CONFINER_GET_CLASS(s->confiner)->firmware_end);
+    for (i = 0; i < s->nodes->len; i++) {
+        g_array_append_val(cuts, g_array_index(s->nodes, FadumpNode, i).base);
+    }
+    if (!s->full) {
+        cut_at_dests(s, runs, cuts);
+    }
+    for (i = 0; i < runs->len; i++) {
+        g_array_append_val(map, g_array_index(runs, FadumpRamRun, i).range);
     }
     /* not normalized on purpose: runs that touch may differ in host memory */
-    pieces = fadump_ranges_split(map, s->boot);
+    pieces = fadump_ranges_split(map, s->full ? s->ram_map : s->boot);
     return fadump_pieces_cut(pieces, cuts);
 }
 
@@ -388,16 +459,15 @@ bool fadump_capture(VirtIOFadump *s, uint32_t cause, uint32_t crash_cpu,
     fadump_desc_init(&desc);
     qemu_uuid_generate(&desc.id);
     desc.cause = cause;
-    desc.crash_cpu = VIRTIO_FADUMP_CPU_NONE;
     desc.time_ns = qemu_clock_get_ns(QEMU_CLOCK_HOST);
-    desc.boot_mem_size = s->boot_top;
+    desc.boot_mem = fadump_ranges_size(s->full ? s->ram_map : s->boot);
 
-    if (!capture_registers(s, &desc, cause, crash_cpu, errp)) {
+    if (!capture_registers(s, &desc, crash_cpu, errp)) {
         goto out;
     }
-    capture_vmcoreinfo(s, &desc);
-    if (s->param.size) {
-        capture_bytes(desc.param, &s->param);
+    desc.vmcoreinfo = capture_note(&desc, &s->vmcoreinfo);
+    if (cause == VIRTIO_FADUMP_CAUSE_PANIC) {
+        desc.crash_note = capture_note(&desc, &s->crash_note);
     }
     if (!capture_memory(s, &desc, done, errp)) {
         goto out;
@@ -415,7 +485,7 @@ bool fadump_capture(VirtIOFadump *s, uint32_t cause, uint32_t crash_cpu,
     s->desc_size = size;
     s->dump_id = desc.id;
     trace_fadump_captured(cause, desc.vcpus->len, desc.ranges->len,
-                          fadump_ranges_size(s->boot), desc.capture_ns);
+                          desc.boot_mem, desc.capture_ns);
     ok = true;
 out:
     if (!ok) {

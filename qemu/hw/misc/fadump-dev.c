@@ -3,9 +3,9 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * The virtio front: requests of the guest, the state machine, properties,
- * migration. Capturing is in fadump-capture.c, confining the next boot in the
- * machine's FadumpConfiner.
+ * The state machine, config space, properties, migration. Requests of the guest
+ * are in fadump-ctrl.c, capturing in fadump-capture.c, confining the next boot
+ * in the machine's FadumpConfiner.
  *
  * The rule is PAPR's: a reset by the guest while something is registered is a
  * crash, for the guest unregisters before every reset that it wants.
@@ -14,12 +14,13 @@
 #include "qemu/osdep.h"
 #include "qemu/cutils.h"
 #include "qemu/error-report.h"
-#include "qemu/iov.h"
 #include "qemu/log.h"
 #include "qemu/module.h"
 #include "qemu/units.h"
 #include "qapi/error.h"
 #include "qapi/qapi-events-fadump.h"
+#include "qapi/visitor.h"
+#include "exec/address-spaces.h"
 #include "hw/boards.h"
 #include "hw/core/cpu.h"
 #include "hw/misc/fadump-desc.h"
@@ -33,24 +34,22 @@
 #include "system/system.h"
 #include "trace.h"
 
-/* Boot memory comes in units of what a Linux guest can hot-add. */
-#define FADUMP_BLOCK_SIZE (128 * MiB)
 /* Below this no distribution's initramfs unpacks. */
-#define FADUMP_BOOT_MEM_MIN FADUMP_BLOCK_SIZE
+#define FADUMP_BOOT_MEM_MIN (128 * MiB)
 /* What one unpacks in with room to save a dump. */
 #define FADUMP_BOOT_MEM_DEFAULT (512 * MiB)
 #define FADUMP_BOOT_MEM_PERCENT 5
+/* What a guest may have that asks for more. */
+#define FADUMP_BOOT_MEM_MAX_PERCENT 25
 
 #define FADUMP_VQ_SIZE 64
 
-#define FADUMP_MAX_REQ_SIZE (sizeof(struct virtio_fadump_register) + \
-                             FADUMP_MAX_REGIONS * \
-                             sizeof(struct virtio_fadump_region))
-
-static void fadump_set_state(VirtIOFadump *s, uint32_t state)
+void fadump_set_state(VirtIOFadump *s, uint32_t state)
 {
     trace_fadump_state(s->state, state);
     s->state = state;
+    /* a driver may be reading config space */
+    VIRTIO_DEVICE(s)->generation++;
 }
 
 /* The descriptor is in guest-visible memory: fw_cfg shows the same bytes. */
@@ -59,30 +58,103 @@ static void fadump_publish(VirtIOFadump *s)
     FWCfgState *fw_cfg = fw_cfg_find();
 
     if (fw_cfg) {
-        fw_cfg_modify_file(fw_cfg, VIRTIO_FADUMP_FW_CFG_FILE,
+        fw_cfg_modify_file(fw_cfg, FADUMP_FW_CFG_FILE,
                            fadump_hold_desc(&s->hold), s->desc_size);
     }
 }
 
-static void fadump_unregister(VirtIOFadump *s)
+static void fadump_show_window(VirtIOFadump *s, bool show)
 {
-    s->vmcoreinfo = s->param = (FadumpRange) { 0 };
+    s->window_shown = show;
+    memory_region_set_enabled(&s->hold.window, show);
+}
+
+static uint32_t fadump_config_flags(const VirtIOFadump *s)
+{
+    return fadump_save_active(s->save) ? VIRTIO_FADUMP_CONFIG_F_READING : 0;
+}
+
+/* Tell a driver that runs, with the guest, that the host has changed config. */
+static void fadump_send_notification(VirtIOFadump *s)
+{
+    VirtIODevice *vdev = VIRTIO_DEVICE(s);
+
+    if (s->notify_pending && vdev->vm_running &&
+        (vdev->status & VIRTIO_CONFIG_S_DRIVER_OK)) {
+        s->notify_pending = false;
+        trace_fadump_notify_config(s->state, fadump_config_flags(s));
+        virtio_notify_config(vdev);
+    }
+}
+
+static void fadump_notify_config(VirtIOFadump *s)
+{
+    s->notify_pending = true;
+    fadump_send_notification(s);
+}
+
+/* ------------------------------------------------------------------ */
+/* Boot memory, registration, release                                 */
+
+uint64_t fadump_grant(const VirtIOFadump *s, uint64_t size)
+{
+    if (!size) {
+        size = s->boot_mem;
+    }
+    return size < s->boot_mem_max ?
+           MIN(ROUND_UP(size, s->block_size), s->boot_mem_max) :
+           s->boot_mem_max;
+}
+
+GArray *fadump_boot_of(const VirtIOFadump *s, uint64_t size)
+{
+    return FADUMP_CONFINER_GET_CLASS(s->confiner)->boot_ranges(s->confiner,
+                                                               size);
+}
+
+static void fadump_set_boot(VirtIOFadump *s, uint64_t size)
+{
+    g_clear_pointer(&s->boot, g_array_unref);
+    s->boot_size = size;
+    s->boot = fadump_boot_of(s, size);
+}
+
+static void fadump_forget_regions(VirtIOFadump *s)
+{
+    s->vmcoreinfo = s->crash_note = (FadumpRange) { 0 };
     s->nr_dests = 0;
+    s->yielded = false;
+}
+
+void fadump_unregister(VirtIOFadump *s)
+{
+    fadump_forget_regions(s);
+    fadump_set_boot(s, s->boot_mem);
     fadump_set_state(s, VIRTIO_FADUMP_STATE_IDLE);
 }
 
-/* Drop the dump that is held; the next boot has all memory. */
-static void fadump_release(VirtIOFadump *s, FadumpReleaseReason reason)
+void fadump_announce(VirtIOFadump *s)
+{
+    s->announced = true;
+    fadump_unregister(s);
+}
+
+void fadump_release(VirtIOFadump *s, FadumpReleaseReason reason)
 {
     g_autofree char *id = qemu_uuid_unparse_strdup(&s->dump_id);
 
     s->desc_size = 0;
     s->nr_lost = 0;
     s->nr_boots = 0;
+    s->held_full = false;
     fadump_publish(s);
+    /* processes of the guest may have it mapped, and learn of this later */
+    if (reason != FADUMP_RELEASE_REASON_HOST) {
+        fadump_show_window(s, false);
+    }
     fadump_hold_drop(&s->hold);
     FADUMP_CONFINER_GET_CLASS(s->confiner)->lift(s->confiner);
-    fadump_set_state(s, VIRTIO_FADUMP_STATE_IDLE);
+    fadump_unregister(s);
     qapi_event_send_fadump_released(id, reason);
 }
 
@@ -93,12 +165,12 @@ static void fadump_release(VirtIOFadump *s, FadumpReleaseReason reason)
 QEMU_BUILD_BUG_ON(FADUMP_CAUSE_UNKNOWN != VIRTIO_FADUMP_CAUSE_UNKNOWN ||
                   FADUMP_CAUSE_PANIC != VIRTIO_FADUMP_CAUSE_PANIC ||
                   FADUMP_CAUSE_WATCHDOG != VIRTIO_FADUMP_CAUSE_WATCHDOG ||
-                  FADUMP_CAUSE_TRIPLE_FAULT !=
-                  VIRTIO_FADUMP_CAUSE_TRIPLE_FAULT ||
+                  FADUMP_CAUSE_CPU_FAULT != VIRTIO_FADUMP_CAUSE_CPU_FAULT ||
                   FADUMP_CAUSE_GUEST_RESET != VIRTIO_FADUMP_CAUSE_GUEST_RESET ||
                   FADUMP_CAUSE_OPERATOR != VIRTIO_FADUMP_CAUSE_OPERATOR ||
                   FADUMP_CAUSE_HOST_RESET != VIRTIO_FADUMP_CAUSE_HOST_RESET ||
-                  FADUMP_CAUSE_PVPANIC != VIRTIO_FADUMP_CAUSE_PVPANIC);
+                  FADUMP_CAUSE_PANIC_DEVICE !=
+                  VIRTIO_FADUMP_CAUSE_PANIC_DEVICE);
 QEMU_BUILD_BUG_ON(FADUMP_STATE_IDLE != VIRTIO_FADUMP_STATE_IDLE ||
                   FADUMP_STATE_REGISTERED != VIRTIO_FADUMP_STATE_REGISTERED ||
                   FADUMP_STATE_DUMP_AVAILABLE !=
@@ -139,9 +211,9 @@ static void fadump_lose(VirtIOFadump *s, uint32_t cause)
 static void fadump_guest_crash(Notifier *notifier, void *data)
 {
     static const uint32_t causes[] = {
-        [GUEST_CRASH_PANIC] = VIRTIO_FADUMP_CAUSE_PVPANIC,
+        [GUEST_CRASH_PANIC] = VIRTIO_FADUMP_CAUSE_PANIC_DEVICE,
         [GUEST_CRASH_WATCHDOG] = VIRTIO_FADUMP_CAUSE_WATCHDOG,
-        [GUEST_CRASH_TRIPLE_FAULT] = VIRTIO_FADUMP_CAUSE_TRIPLE_FAULT,
+        [GUEST_CRASH_CPU_FAULT] = VIRTIO_FADUMP_CAUSE_CPU_FAULT,
     };
     VirtIOFadump *s = container_of(notifier, VirtIOFadump, crash_notifier);
     GuestCrash *crash = data;
@@ -196,7 +268,9 @@ static uint32_t fadump_cause_of_reset(VirtIOFadump *s, ShutdownCause reason)
     switch (reason) {
     case SHUTDOWN_CAUSE_GUEST_RESET:
     case SHUTDOWN_CAUSE_GUEST_PANIC:
-        return VIRTIO_FADUMP_CAUSE_GUEST_RESET;
+        /* the crash kernel that took over may end its work with one */
+        return s->yielded ? VIRTIO_FADUMP_CAUSE_UNKNOWN
+                          : VIRTIO_FADUMP_CAUSE_GUEST_RESET;
     case SHUTDOWN_CAUSE_HOST_QMP_SYSTEM_RESET:
     case SHUTDOWN_CAUSE_HOST_UI:
         return s->capture_host_reset ? VIRTIO_FADUMP_CAUSE_HOST_RESET
@@ -209,7 +283,8 @@ static uint32_t fadump_cause_of_reset(VirtIOFadump *s, ShutdownCause reason)
 /* Where all RAM was set aside there is nothing to keep a boot off. */
 static void fadump_confine(VirtIOFadump *s)
 {
-    if (fadump_ranges_size(s->boot) < fadump_ranges_size(s->ram_map)) {
+    if (!s->held_full &&
+        fadump_ranges_size(s->boot) < fadump_ranges_size(s->ram_map)) {
         FADUMP_CONFINER_GET_CLASS(s->confiner)->confine(s->confiner, s->boot);
     }
 }
@@ -229,8 +304,9 @@ static void fadump_crash(VirtIOFadump *s, uint32_t cause)
         fadump_unregister(s);
         return;
     }
-    s->vmcoreinfo = s->param = (FadumpRange) { 0 };
-    s->nr_dests = 0;
+    fadump_forget_regions(s);
+    s->held_full = s->full;
+    fadump_show_window(s, true);
     fadump_publish(s);
     fadump_confine(s);
     fadump_set_state(s, VIRTIO_FADUMP_STATE_DUMP_AVAILABLE);
@@ -283,7 +359,12 @@ static void fadump_system_reset(Notifier *notifier, void *data)
         trace_fadump_reset(s->state, reason, cause);
         if (cause != VIRTIO_FADUMP_CAUSE_UNKNOWN) {
             fadump_crash(s, cause);
+        } else if (s->yielded) {
+            fadump_unregister(s);
         }
+    }
+    if (s->window_shown && s->state != VIRTIO_FADUMP_STATE_DUMP_AVAILABLE) {
+        fadump_show_window(s, false);
     }
     s->boot_counted = false;
     s->announced = false;
@@ -292,57 +373,31 @@ static void fadump_system_reset(Notifier *notifier, void *data)
     s->pending_cpu = VIRTIO_FADUMP_CPU_NONE;
 }
 
-/* A registration dies with the kernel that made it, a dump does not. */
+/*
+ * A registration dies with the kernel that made it, unless a crash kernel has
+ * taken over: that one may die, too. A dump does not.
+ */
 static void virtio_fadump_reset(VirtIODevice *vdev)
 {
     VirtIOFadump *s = VIRTIO_FADUMP(vdev);
 
-    s->event_pending = false;
-    if (s->state == VIRTIO_FADUMP_STATE_REGISTERED) {
+    s->notify_pending = false;
+    if (s->state == VIRTIO_FADUMP_STATE_REGISTERED && !s->yielded) {
         fadump_unregister(s);
     }
 }
 
-/* ------------------------------------------------------------------ */
-/* Event queue                                                        */
-
-/* Tell the driver that the host released the dump, as soon as it can be. */
-static void fadump_send_event(VirtIOFadump *s)
+/*
+ * The machine comes from another host, with a reset that was requested there
+ * and has not happened.
+ */
+static void fadump_vm_state_change(void *opaque, bool running, RunState state)
 {
-    VirtIODevice *vdev = VIRTIO_DEVICE(s);
-    g_autofree VirtQueueElement *elem = NULL;
-    struct virtio_fadump_event event = {
-        .type = cpu_to_le32(VIRTIO_FADUMP_EVENT_RELEASED),
-        .state = cpu_to_le32(s->state),
-    };
-    size_t size;
+    VirtIOFadump *s = opaque;
 
-    if (!s->event_pending || !vdev->vm_running ||
-        !(vdev->status & VIRTIO_CONFIG_S_DRIVER_OK)) {
-        return;
+    if (running && s->pending_cause) {
+        qemu_system_reset_request(SHUTDOWN_CAUSE_GUEST_RESET);
     }
-    elem = virtqueue_pop(s->event_vq, sizeof(VirtQueueElement));
-    if (!elem) {
-        return;
-    }
-    size = iov_size(elem->in_sg, elem->in_num);
-    if (size < sizeof(event)) {
-        virtio_error(vdev, "fadump-dev: %zu bytes for an event, expected at "
-                     "least %zu", size, sizeof(event));
-        virtqueue_detach_element(s->event_vq, elem, 0);
-        return;
-    }
-    memcpy(event.dump_id, s->dump_id.data, sizeof(event.dump_id));
-    iov_from_buf(elem->in_sg, elem->in_num, 0, &event, sizeof(event));
-    virtqueue_push(s->event_vq, elem, sizeof(event));
-    virtio_notify(vdev, s->event_vq);
-    s->event_pending = false;
-    trace_fadump_send_event(VIRTIO_FADUMP_EVENT_RELEASED);
-}
-
-static void virtio_fadump_handle_event(VirtIODevice *vdev, VirtQueue *vq)
-{
-    fadump_send_event(VIRTIO_FADUMP(vdev));
 }
 
 /* ------------------------------------------------------------------ */
@@ -412,6 +467,7 @@ static void fadump_saved(void *opaque)
 
     migrate_del_blocker(&s->save_blocker);
     qapi_event_send_fadump_save_completed(info);
+    fadump_notify_config(s);
 }
 
 bool virtio_fadump_save(VirtIOFadump *s, const char *protocol, Error **errp)
@@ -436,6 +492,7 @@ bool virtio_fadump_save(VirtIOFadump *s, const char *protocol, Error **errp)
     }
     fadump_save_free(s->save);
     s->save = save;
+    fadump_notify_config(s);
     return true;
 }
 
@@ -445,384 +502,8 @@ bool virtio_fadump_host_release(VirtIOFadump *s, Error **errp)
         return false;
     }
     fadump_release(s, FADUMP_RELEASE_REASON_HOST);
-    if (virtio_vdev_has_feature(VIRTIO_DEVICE(s), VIRTIO_FADUMP_F_EVENTS)) {
-        s->event_pending = true;
-        fadump_send_event(s);
-    }
+    fadump_notify_config(s);
     return true;
-}
-
-/* ------------------------------------------------------------------ */
-/* Control queue                                                      */
-
-static uint32_t fadump_bad_region(uint32_t i,
-                                  const struct virtio_fadump_region *r,
-                                  uint64_t *detail, const char *why)
-{
-    qemu_log_mask(LOG_GUEST_ERROR, "fadump-dev: region %" PRIu32 " (type %"
-                  PRIu32 ", src 0x%" PRIx64 ", len 0x%" PRIx64 ", dst 0x%"
-                  PRIx64 "): %s\n", i, le32_to_cpu(r->type),
-                  le64_to_cpu(r->src), le64_to_cpu(r->len),
-                  le64_to_cpu(r->dst), why);
-    *detail = i;
-    return VIRTIO_FADUMP_S_BAD_REGION;
-}
-
-/* Why the guest may not have boot memory at @src put to @dst, or NULL. */
-static const char *fadump_check_dest(VirtIOFadump *s, const FadumpRange *src,
-                                     uint64_t dst, const FadumpDest *others,
-                                     uint32_t n)
-{
-    VirtIODevice *vdev = VIRTIO_DEVICE(s);
-    FadumpRange range = { dst, src->size };
-    uint32_t i;
-
-    if (dst == VIRTIO_FADUMP_DST_HOST) {
-        return virtio_vdev_has_feature(vdev, VIRTIO_FADUMP_F_HOST_MEM) ?
-               NULL : "destination in the host, without HOST_MEM";
-    }
-    if (!virtio_vdev_has_feature(vdev, VIRTIO_FADUMP_F_GUEST_MEM)) {
-        return "destination in the guest, without GUEST_MEM";
-    }
-    if (dst % VIRTIO_FADUMP_PAGE_SIZE) {
-        return "destination not page aligned";
-    }
-    if (!fadump_ranges_contain(s->ram_map, &range)) {
-        return "destination outside RAM";
-    }
-    if (dst < s->boot_top) {
-        return "destination in boot memory";
-    }
-    for (i = 0; i < s->boot->len; i++) {
-        if (fadump_range_overlaps(&g_array_index(s->boot, FadumpRange, i),
-                                  &range)) {
-            return "destination in boot memory";
-        }
-    }
-    for (i = 0; i < n; i++) {
-        FadumpRange other = { others[i].dst, others[i].src.size };
-
-        if (fadump_range_overlaps(&other, &range)) {
-            return "destination overlaps another";
-        }
-    }
-    return NULL;
-}
-
-static bool fadump_overlaps_any(const GArray *ranges, const FadumpRange *r)
-{
-    guint i;
-
-    for (i = 0; i < ranges->len; i++) {
-        if (fadump_range_overlaps(&g_array_index(ranges, FadumpRange, i), r)) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* Check all regions, then take them: a bad one leaves everything as it was. */
-static uint32_t fadump_register_regions(VirtIOFadump *s,
-                                        const struct virtio_fadump_region *r,
-                                        uint32_t n, uint64_t *detail)
-{
-    g_autoptr(GArray) boot = g_array_new(false, false, sizeof(FadumpRange));
-    g_autofree FadumpDest *dests = g_new(FadumpDest, n);
-    FadumpRange vmcoreinfo = { 0 }, param = { 0 };
-    uint32_t nr_dests = 0;
-    bool cpu_state = false;
-    const char *why;
-    uint32_t i;
-
-    for (i = 0; i < n; i++, r++) {
-        FadumpRange range = { le64_to_cpu(r->src), le64_to_cpu(r->len) };
-        uint32_t type = le32_to_cpu(r->type);
-        FadumpRange *bytes = NULL;
-        uint64_t max = 0;
-
-        if (r->reserved) {
-            return fadump_bad_region(i, r, detail, "reserved field not 0");
-        }
-        switch (type) {
-        case VIRTIO_FADUMP_REGION_CPU_STATE:
-            if (cpu_state || range.base || range.size || r->dst) {
-                return fadump_bad_region(i, r, detail,
-                                         "expected one, with no addresses");
-            }
-            cpu_state = true;
-            break;
-        case VIRTIO_FADUMP_REGION_BOOT_MEM:
-            if ((range.base | range.size) % VIRTIO_FADUMP_PAGE_SIZE) {
-                return fadump_bad_region(i, r, detail, "not page aligned");
-            }
-            if (!fadump_range_valid(&range) ||
-                range.base + range.size > s->boot_top) {
-                return fadump_bad_region(i, r, detail, "outside boot memory");
-            }
-            if (fadump_overlaps_any(boot, &range)) {
-                return fadump_bad_region(i, r, detail, "overlaps another");
-            }
-            why = fadump_check_dest(s, &range, le64_to_cpu(r->dst), dests,
-                                    nr_dests);
-            if (why) {
-                return fadump_bad_region(i, r, detail, why);
-            }
-            g_array_append_val(boot, range);
-            if (le64_to_cpu(r->dst) != VIRTIO_FADUMP_DST_HOST) {
-                dests[nr_dests].src = range;
-                dests[nr_dests++].dst = le64_to_cpu(r->dst);
-            }
-            break;
-        case VIRTIO_FADUMP_REGION_VMCOREINFO:
-            bytes = &vmcoreinfo;
-            max = VIRTIO_FADUMP_VMCOREINFO_MAX;
-            break;
-        case VIRTIO_FADUMP_REGION_PARAM:
-            bytes = &param;
-            max = VIRTIO_FADUMP_PARAM_MAX;
-            break;
-        default:
-            qemu_log_mask(LOG_GUEST_ERROR, "fadump-dev: region %" PRIu32
-                          " has unknown type %" PRIu32 "\n", i, type);
-            *detail = type;
-            return VIRTIO_FADUMP_S_UNSUPPORTED;
-        }
-        if (bytes) {
-            if (bytes->size) {
-                return fadump_bad_region(i, r, detail, "second of its type");
-            }
-            if (r->dst) {
-                return fadump_bad_region(i, r, detail, "has a destination");
-            }
-            if (range.size > max ||
-                !fadump_ranges_contain(s->ram_map, &range)) {
-                return fadump_bad_region(i, r, detail,
-                                         "too long, or outside RAM");
-            }
-            *bytes = range;
-        }
-    }
-
-    if (!cpu_state) {
-        *detail = VIRTIO_FADUMP_REGION_CPU_STATE;
-        return VIRTIO_FADUMP_S_MISSING_REGION;
-    }
-    fadump_ranges_normalize(boot);
-    for (i = 0; i < s->boot->len; i++) {
-        FadumpRange b = g_array_index(s->boot, FadumpRange, i);
-
-        /* what is above goes to the host: the guest is not told of it */
-        b.size = MIN(b.size, s->boot_top - MIN(b.base, s->boot_top));
-        if (b.size && !fadump_ranges_contain(boot, &b)) {
-            qemu_log_mask(LOG_GUEST_ERROR, "fadump-dev: the boot memory "
-                          "regions do not cover [0x%" PRIx64 ", +0x%" PRIx64
-                          ")\n", b.base, b.size);
-            *detail = VIRTIO_FADUMP_REGION_BOOT_MEM;
-            return VIRTIO_FADUMP_S_MISSING_REGION;
-        }
-    }
-
-    s->vmcoreinfo = vmcoreinfo;
-    s->param = param;
-    s->nr_dests = nr_dests;
-    memcpy(s->dests, dests, nr_dests * sizeof(*dests));
-    s->announced = false;
-    fadump_set_state(s, VIRTIO_FADUMP_STATE_REGISTERED);
-    qapi_event_send_fadump_registered();
-    return VIRTIO_FADUMP_S_OK;
-}
-
-/* @out_size: bytes of the request, of which @buf has the first @size. */
-static uint32_t fadump_register(VirtIOFadump *s, const uint8_t *buf,
-                                size_t size, size_t out_size,
-                                uint64_t *detail)
-{
-    const struct virtio_fadump_register *reg = (const void *)buf;
-    VirtIODevice *vdev = VIRTIO_DEVICE(s);
-    uint32_t n;
-
-    if (s->state == VIRTIO_FADUMP_STATE_DUMP_AVAILABLE) {
-        return VIRTIO_FADUMP_S_BUSY;
-    }
-    if (s->state == VIRTIO_FADUMP_STATE_REGISTERED) {
-        return VIRTIO_FADUMP_S_EXISTS;
-    }
-    if (!(virtio_vdev_has_feature(vdev, VIRTIO_FADUMP_F_HOST_MEM) ||
-          virtio_vdev_has_feature(vdev, VIRTIO_FADUMP_F_GUEST_MEM)) ||
-        !virtio_vdev_has_feature(vdev, VIRTIO_FADUMP_F_CONFINE)) {
-        qemu_log_mask(LOG_GUEST_ERROR, "fadump-dev: REGISTER needs the "
-                      "features CONFINE, and HOST_MEM or GUEST_MEM\n");
-        return VIRTIO_FADUMP_S_FAILED;
-    }
-    if (size < sizeof(*reg) || reg->reserved) {
-        return VIRTIO_FADUMP_S_MALFORMED;
-    }
-    n = le32_to_cpu(reg->nr_regions);
-    if (n > FADUMP_MAX_REGIONS) {
-        *detail = FADUMP_MAX_REGIONS;
-        return VIRTIO_FADUMP_S_TOO_MANY;
-    }
-    /* so many regions fit in @buf */
-    if (out_size != sizeof(*reg) + n * sizeof(reg->regions[0])) {
-        return VIRTIO_FADUMP_S_MALFORMED;
-    }
-    return fadump_register_regions(s, reg->regions, n, detail);
-}
-
-/* Free what the window holds of the crashed machine's [@addr, @addr + @len). */
-static void fadump_discard_range(VirtIOFadump *s, uint64_t addr, uint64_t len)
-{
-    const uint8_t *desc = fadump_hold_desc(&s->hold);
-    const struct virtio_fadump_desc *h = (const void *)desc;
-    uint32_t i;
-
-    for (i = 0; i < le32_to_cpu(h->nr_ranges); i++) {
-        const struct virtio_fadump_range *r =
-            (const void *)(desc + le64_to_cpu(h->ranges_off) +
-                           (uint64_t)i * le32_to_cpu(h->range_size));
-        uint64_t base = le64_to_cpu(r->addr);
-        uint64_t start = MAX(addr, base);
-        uint64_t end = MIN(addr + len, base + le64_to_cpu(r->len));
-
-        if (le32_to_cpu(r->where) == VIRTIO_FADUMP_WHERE_SHM && start < end) {
-            fadump_hold_discard(&s->hold,
-                                le64_to_cpu(r->dest) + (start - base),
-                                end - start);
-        }
-    }
-}
-
-/* @out_size: bytes of the request, of which @buf has the first @size. */
-static uint32_t fadump_discard(VirtIOFadump *s, const uint8_t *buf,
-                               size_t size, size_t out_size)
-{
-    const struct virtio_fadump_discard *req = (const void *)buf;
-    FadumpRange range;
-
-    if (!virtio_vdev_has_feature(VIRTIO_DEVICE(s), VIRTIO_FADUMP_F_DISCARD)) {
-        return VIRTIO_FADUMP_S_UNSUPPORTED;
-    }
-    if (size < sizeof(*req) || out_size != sizeof(*req)) {
-        return VIRTIO_FADUMP_S_MALFORMED;
-    }
-    range.base = le64_to_cpu(req->addr);
-    range.size = le64_to_cpu(req->len);
-    if ((range.base | range.size) % VIRTIO_FADUMP_PAGE_SIZE ||
-        !fadump_range_valid(&range)) {
-        qemu_log_mask(LOG_GUEST_ERROR, "fadump-dev: cannot discard [0x%" PRIx64
-                      ", +0x%" PRIx64 ")\n", range.base, range.size);
-        return VIRTIO_FADUMP_S_MALFORMED;
-    }
-    if (s->state != VIRTIO_FADUMP_STATE_DUMP_AVAILABLE) {
-        return VIRTIO_FADUMP_S_NONE;
-    }
-    if (fadump_save_active(s->save)) {
-        return VIRTIO_FADUMP_S_BUSY;
-    }
-    trace_fadump_discard(range.base, range.size);
-    fadump_discard_range(s, range.base, range.size);
-    return VIRTIO_FADUMP_S_OK;
-}
-
-/* @out_size: bytes of the request, of which @buf has the first @size. */
-static uint32_t fadump_request(VirtIOFadump *s, const uint8_t *buf,
-                               size_t size, size_t out_size, size_t in_size,
-                               uint32_t *type, uint64_t *detail)
-{
-    const struct virtio_fadump_req *req = (const void *)buf;
-
-    *type = 0;
-    if (size < sizeof(*req) || le32_to_cpu(req->size) != out_size ||
-        le16_to_cpu(req->version) != VIRTIO_FADUMP_VERSION) {
-        return VIRTIO_FADUMP_S_MALFORMED;
-    }
-    *type = le16_to_cpu(req->type);
-    if (*type == VIRTIO_FADUMP_REQ_REGISTER) {
-        return fadump_register(s, buf, size, out_size, detail);
-    }
-    if (*type == VIRTIO_FADUMP_REQ_DISCARD) {
-        uint32_t status = fadump_discard(s, buf, size, out_size);
-
-        *detail = status == VIRTIO_FADUMP_S_UNSUPPORTED ? *type : 0;
-        return status;
-    }
-    if (*type < VIRTIO_FADUMP_REQ_REGISTER ||
-        *type > VIRTIO_FADUMP_REQ_RELEASE) {
-        *detail = *type;
-        return VIRTIO_FADUMP_S_UNSUPPORTED;
-    }
-    if (out_size != sizeof(*req)) {
-        return VIRTIO_FADUMP_S_MALFORMED;
-    }
-    if (*type == VIRTIO_FADUMP_REQ_UNREGISTER) {
-        if (s->state != VIRTIO_FADUMP_STATE_REGISTERED) {
-            return VIRTIO_FADUMP_S_NONE;
-        }
-        s->announced = true;
-        fadump_unregister(s);
-        return VIRTIO_FADUMP_S_OK;
-    }
-    if (s->state != VIRTIO_FADUMP_STATE_DUMP_AVAILABLE) {
-        return VIRTIO_FADUMP_S_NONE;
-    }
-    if (*type == VIRTIO_FADUMP_REQ_RELEASE) {
-        if (fadump_save_active(s->save)) {
-            return VIRTIO_FADUMP_S_BUSY;
-        }
-        fadump_release(s, FADUMP_RELEASE_REASON_GUEST);
-    } else if (in_size < sizeof(struct virtio_fadump_resp) + s->desc_size) {
-        *detail = sizeof(struct virtio_fadump_resp) + s->desc_size;
-        return VIRTIO_FADUMP_S_NO_SPACE;
-    }
-    return VIRTIO_FADUMP_S_OK;
-}
-
-static void virtio_fadump_handle_ctrl(VirtIODevice *vdev, VirtQueue *vq)
-{
-    VirtIOFadump *s = VIRTIO_FADUMP(vdev);
-    g_autofree uint8_t *buf = g_malloc(FADUMP_MAX_REQ_SIZE);
-    g_autofree VirtQueueElement *elem = NULL;
-
-    while ((elem = virtqueue_pop(vq, sizeof(VirtQueueElement)))) {
-        struct virtio_fadump_resp resp = { 0 };
-        size_t out_size = iov_size(elem->out_sg, elem->out_num);
-        size_t in_size = iov_size(elem->in_sg, elem->in_num);
-        size_t size, len;
-        uint32_t type, status;
-        uint64_t detail = 0;
-
-        if (in_size < sizeof(resp)) {
-            virtio_error(vdev, "fadump-dev: %zu bytes for an answer, expected "
-                         "at least %zu", in_size, sizeof(resp));
-            virtqueue_detach_element(vq, elem, 0);
-            return;
-        }
-        size = iov_to_buf(elem->out_sg, elem->out_num, 0, buf,
-                          FADUMP_MAX_REQ_SIZE);
-        status = fadump_request(s, buf, size, out_size, in_size, &type,
-                                &detail);
-        trace_fadump_request(type, out_size, status, detail);
-        if (status != VIRTIO_FADUMP_S_OK) {
-            qemu_log_mask(LOG_GUEST_ERROR, "fadump-dev: request %" PRIu32
-                          " of %zu bytes in state %" PRIu32 ": status %" PRIu32
-                          ", detail 0x%" PRIx64 "\n", type, out_size, s->state,
-                          status, detail);
-        }
-        resp.status = cpu_to_le32(status);
-        resp.detail = cpu_to_le64(detail);
-        len = sizeof(resp);
-        if (status == VIRTIO_FADUMP_S_OK &&
-            type == VIRTIO_FADUMP_REQ_GET_DESCRIPTOR) {
-            resp.size = cpu_to_le32(s->desc_size);
-            len += iov_from_buf(elem->in_sg, elem->in_num, len,
-                                fadump_hold_desc(&s->hold),
-                                s->desc_size);
-        }
-        iov_from_buf(elem->in_sg, elem->in_num, 0, &resp, sizeof(resp));
-        virtqueue_push(vq, elem, len);
-        virtio_notify(vdev, vq);
-        g_free(g_steal_pointer(&elem));
-    }
 }
 
 /* ------------------------------------------------------------------ */
@@ -831,13 +512,21 @@ static void virtio_fadump_handle_ctrl(VirtIODevice *vdev, VirtQueue *vq)
 static void virtio_fadump_get_config(VirtIODevice *vdev, uint8_t *data)
 {
     VirtIOFadump *s = VIRTIO_FADUMP(vdev);
+    bool registered = s->state == VIRTIO_FADUMP_STATE_REGISTERED;
+    g_autoptr(GArray) boot = fadump_boot_of(s, registered ? s->boot_size
+                                                          : s->boot_mem);
     struct virtio_fadump_config config = {
-        .version = cpu_to_le32(VIRTIO_FADUMP_VERSION),
         .state = cpu_to_le32(s->state),
-        .boot_mem_size = cpu_to_le64(s->boot_top),
+        .flags = cpu_to_le32(fadump_config_flags(s)),
+        .max_regions = cpu_to_le32(FADUMP_MAX_REGIONS),
+        .boot_mem = cpu_to_le64(fadump_ranges_size(boot)),
+        .boot_mem_max = cpu_to_le64(s->boot_mem_max),
+        .block_size = cpu_to_le64(s->block_size),
+        .discard_size = cpu_to_le64(s->discard_size),
         .desc_size = cpu_to_le64(s->desc_size),
         .desc_size_max = cpu_to_le64(s->hold.desc_size),
-        .max_regions = cpu_to_le32(FADUMP_MAX_REGIONS),
+        .window_addr = cpu_to_le64(s->window_addr),
+        .window_len = cpu_to_le64(fadump_hold_window_size(&s->hold)),
         .nr_lost = cpu_to_le32(s->nr_lost),
         .nr_boots = cpu_to_le32(s->nr_boots),
     };
@@ -872,10 +561,12 @@ static void virtio_fadump_set_config(VirtIODevice *vdev, const uint8_t *data)
     if (trigger == VIRTIO_FADUMP_TRIGGER_PANIC &&
         s->state != VIRTIO_FADUMP_STATE_IDLE) {
         fadump_trigger_panic(s);
-    } else if (trigger == VIRTIO_FADUMP_TRIGGER_DISARM &&
+    } else if (trigger == VIRTIO_FADUMP_TRIGGER_YIELD &&
                s->state == VIRTIO_FADUMP_STATE_REGISTERED) {
-        s->announced = true;
-        fadump_unregister(s);
+        s->yielded = true;
+    } else if (trigger == VIRTIO_FADUMP_TRIGGER_UNREGISTER &&
+               s->state == VIRTIO_FADUMP_STATE_REGISTERED) {
+        fadump_announce(s);
     } else {
         qemu_log_mask(LOG_GUEST_ERROR, "fadump-dev: config write, trigger 0x%"
                       PRIx32 " in state %" PRIu32 "\n", trigger, s->state);
@@ -885,19 +576,7 @@ static void virtio_fadump_set_config(VirtIODevice *vdev, const uint8_t *data)
 static uint64_t virtio_fadump_get_features(VirtIODevice *vdev,
                                            uint64_t features, Error **errp)
 {
-    VirtIOFadump *s = VIRTIO_FADUMP(vdev);
-
-    if (s->host_mem) {
-        virtio_add_feature(&features, VIRTIO_FADUMP_F_HOST_MEM);
-        virtio_add_feature(&features, VIRTIO_FADUMP_F_DISCARD);
-    }
-    /* where all is boot memory no destination is left */
-    if (s->guest_mem && s->boot_mem != FADUMP_BOOT_MEM_FULL) {
-        virtio_add_feature(&features, VIRTIO_FADUMP_F_GUEST_MEM);
-    }
-    virtio_add_feature(&features, VIRTIO_FADUMP_F_CONFINE);
-    virtio_add_feature(&features, VIRTIO_FADUMP_F_EVENTS);
-    return features;
+    return features | VIRTIO_FADUMP(vdev)->host_features;
 }
 
 static void virtio_fadump_set_status(VirtIODevice *vdev, uint8_t status)
@@ -910,8 +589,9 @@ static void virtio_fadump_set_status(VirtIODevice *vdev, uint8_t status)
     if (s->state == VIRTIO_FADUMP_STATE_DUMP_AVAILABLE) {
         fadump_count_boot(s);
     }
-    /* also when the machine starts to run again */
-    fadump_send_event(s);
+    /* what is waiting: the caller would set it after this */
+    vdev->status = status;
+    fadump_send_notification(s);
 }
 
 /* ------------------------------------------------------------------ */
@@ -942,45 +622,115 @@ static bool fadump_check_machine(VirtIOFadump *s, Error **errp)
     return true;
 }
 
-static bool fadump_plan_boot_memory(VirtIOFadump *s, Error **errp)
+static bool fadump_check_boot_mem(VirtIOFadump *s, uint64_t ram, Error **errp)
+{
+    if (s->boot_mem > ram) {
+        error_setg(errp, VIRTIO_FADUMP_BOOT_MEM_PROP "=%" PRIu64 " MiB is more "
+                   "than the guest's %" PRIu64 " MiB", s->boot_mem / MiB,
+                   ram / MiB);
+        return false;
+    }
+    if (s->boot_mem && s->boot_mem < MIN(FADUMP_BOOT_MEM_MIN, ram)) {
+        error_setg(errp, VIRTIO_FADUMP_BOOT_MEM_PROP "=%" PRIu64 " bytes is "
+                   "too small to boot in; use at least %" PRIu64 "M",
+                   s->boot_mem, (uint64_t)(FADUMP_BOOT_MEM_MIN / MiB));
+        return false;
+    }
+    if (s->boot_mem_max > ram) {
+        error_setg(errp, VIRTIO_FADUMP_BOOT_MEM_MAX_PROP "=%" PRIu64 " MiB is "
+                   "more than the guest's %" PRIu64 " MiB",
+                   s->boot_mem_max / MiB, ram / MiB);
+        return false;
+    }
+    return true;
+}
+
+/* Put the sizes that are in force in the place of those that were asked for. */
+static bool fadump_plan_boot_mem(VirtIOFadump *s, Error **errp)
 {
     FadumpConfinerClass *fcc = FADUMP_CONFINER_GET_CLASS(s->confiner);
-    uint64_t size = s->boot_mem, left, ram;
-    guint i;
+    uint64_t ram, max = s->boot_mem_max;
 
     s->ram_map = fcc->ram_map(s->confiner);
+    s->block_size = fcc->block_size(s->confiner);
     ram = fadump_ranges_size(s->ram_map);
-    if (size == FADUMP_BOOT_MEM_FULL) {
-        size = ram;
-    } else if (!size) {
-        size = MAX(FADUMP_BOOT_MEM_DEFAULT,
-                   ram / 100 * FADUMP_BOOT_MEM_PERCENT);
-        size = MIN(size, ram);
-    }
-    if (size > ram) {
-        error_setg(errp, VIRTIO_FADUMP_BOOT_MEM_PROP "=%" PRIu64 " MiB is more "
-                   "than the guest's %" PRIu64 " MiB", size / MiB, ram / MiB);
+    if (!fadump_check_boot_mem(s, ram, errp)) {
         return false;
     }
-    if (size < FADUMP_BOOT_MEM_MIN && size < ram) {
-        error_setg(errp, VIRTIO_FADUMP_BOOT_MEM_PROP "=%" PRIu64 " bytes is "
-                   "too small to boot in; use at least %" PRIu64 "M", size,
-                   (uint64_t)(FADUMP_BOOT_MEM_MIN / MiB));
+    if (!s->boot_mem) {
+        s->boot_mem = MAX(FADUMP_BOOT_MEM_DEFAULT,
+                          ram / 100 * FADUMP_BOOT_MEM_PERCENT);
+    }
+    if (max && max < MIN(s->boot_mem, ram)) {
+        error_setg(errp, VIRTIO_FADUMP_BOOT_MEM_MAX_PROP "=%" PRIu64 " MiB is "
+                   "less than the %" PRIu64 " MiB of "
+                   VIRTIO_FADUMP_BOOT_MEM_PROP, max / MiB, s->boot_mem / MiB);
         return false;
     }
-    size = MIN(ROUND_UP(size, FADUMP_BLOCK_SIZE), ram);
-    s->boot = fcc->prepare(s->confiner, size, errp);
-    if (!s->boot) {
-        return false;
+    if (!max) {
+        max = MAX(s->boot_mem, ram / 100 * FADUMP_BOOT_MEM_MAX_PERCENT);
     }
+    s->boot_mem_max = MIN(ROUND_UP(max, s->block_size), ram);
+    s->boot_mem = fadump_grant(s, s->boot_mem);
+    fadump_set_boot(s, s->boot_mem);
+    return true;
+}
 
-    left = size;
-    for (i = 0; i < s->ram_map->len && left; i++) {
-        const FadumpRange *r = &g_array_index(s->ram_map, FadumpRange, i);
+/* The machine's RAM is split among the nodes in the order of its addresses. */
+static GArray *fadump_numa_nodes(const GArray *ram_map)
+{
+    NumaState *numa = MACHINE(qdev_get_machine())->numa_state;
+    GArray *nodes = g_array_new(false, false, sizeof(FadumpNode));
+    uint64_t off = 0;
+    guint r = 0;
+    int i;
 
-        s->boot_top = r->base + MIN(r->size, left);
-        left -= MIN(r->size, left);
+    for (i = 0; numa && i < numa->num_nodes; i++) {
+        uint64_t left = numa->nodes[i].node_mem, n;
+
+        for (; left && r < ram_map->len; left -= n) {
+            const FadumpRange *m = &g_array_index(ram_map, FadumpRange, r);
+            FadumpNode node = {
+                .base = ROUND_DOWN(m->base + off, VIRTIO_FADUMP_PAGE_SIZE),
+                .node = i,
+            };
+
+            g_array_append_val(nodes, node);
+            n = MIN(left, m->size - off);
+            off += n;
+            if (off == m->size) {
+                off = 0;
+                r++;
+            }
+        }
     }
+    return nodes;
+}
+
+static bool fadump_init_window(VirtIOFadump *s, Error **errp)
+{
+    FadumpConfinerClass *fcc = FADUMP_CONFINER_GET_CLASS(s->confiner);
+    g_autoptr(GArray) room = g_array_new(false, false, sizeof(FadumpRange));
+
+    if (fadump_offers(s, VIRTIO_FADUMP_F_HOST_MEM)) {
+        g_array_unref(room);
+        room = s->full ? g_array_copy(s->ram_map)
+                       : fadump_boot_of(s, s->boot_mem_max);
+    }
+    if (!fadump_hold_init(&s->hold, OBJECT(s), fadump_capture_desc_max(), room,
+                          errp)) {
+        return false;
+    }
+    if (!fcc->window_base || s->window_bar) {
+        return true;
+    }
+    s->window_addr = fcc->window_base(s->confiner,
+                                      fadump_hold_window_size(&s->hold), errp);
+    if (!s->window_addr) {
+        return false;
+    }
+    memory_region_add_subregion(get_system_memory(), s->window_addr,
+                                &s->hold.window);
     return true;
 }
 
@@ -992,8 +742,11 @@ static void fadump_machine_done(Notifier *notifier, void *data)
 
     /* RAM that cannot be captured now may be some day, by copying */
     if (runs) {
-        fadump_hold_plan(&s->hold, runs, s->boot, fcc->firmware_end);
+        fadump_hold_plan(&s->hold, runs, fcc->firmware_end);
+        fadump_hold_keep_from_ksm(&s->hold, runs,
+                                  s->full ? s->ram_map : s->boot);
     }
+    s->discard_size = fadump_hold_discard_size(&s->hold);
     if (reboot_action == REBOOT_ACTION_SHUTDOWN) {
         warn_report("fadump-dev: with -no-reboot, or -action reboot=shutdown, "
                     "a guest that crashes is shut down and not captured");
@@ -1011,37 +764,36 @@ static void virtio_fadump_realize(DeviceState *dev, Error **errp)
                    "dump before it can be saved; use at least 1");
         return;
     }
-    if (!s->host_mem && !s->guest_mem) {
+    if (!fadump_offers(s, VIRTIO_FADUMP_F_HOST_MEM) &&
+        !fadump_offers(s, VIRTIO_FADUMP_F_GUEST_MEM)) {
         error_setg(errp, "boot memory has nowhere to go: "
                    VIRTIO_FADUMP_HOST_MEM_PROP " and "
                    VIRTIO_FADUMP_GUEST_MEM_PROP " are both off");
         return;
     }
-    if (!s->host_mem && s->boot_mem == FADUMP_BOOT_MEM_FULL) {
-        error_setg(errp, VIRTIO_FADUMP_BOOT_MEM_PROP "=full needs "
-                   VIRTIO_FADUMP_HOST_MEM_PROP "=on: no RAM of the guest's is "
-                   "left to hold the dump");
+    if (!fadump_offers(s, VIRTIO_FADUMP_F_HOST_MEM)) {
+        if (s->full) {
+            error_setg(errp, VIRTIO_FADUMP_FULL_PROP "=on needs "
+                       VIRTIO_FADUMP_HOST_MEM_PROP "=on: no RAM of the "
+                       "guest's is left to hold the dump");
+            return;
+        }
+        virtio_clear_feature(&s->host_features, VIRTIO_FADUMP_F_DISCARD);
+    }
+    if (!fadump_check_machine(s, errp) || !fadump_plan_boot_mem(s, errp) ||
+        !FADUMP_CONFINER_GET_CLASS(s->confiner)->prepare(s->confiner, errp) ||
+        !fadump_init_window(s, errp)) {
         return;
     }
-    if (!fadump_check_machine(s, errp) || !fadump_plan_boot_memory(s, errp)) {
-        return;
-    }
-    /* the odd ends of RAM above it are always held in the host: few bytes */
-    if (!fadump_hold_init(&s->hold, OBJECT(s), fadump_capture_desc_max(),
-                          s->boot, s->host_mem ? 0 : s->boot_top, errp)) {
-        return;
-    }
+    s->nodes = fadump_numa_nodes(s->ram_map);
     if (fw_cfg) {
-        fw_cfg_add_file(fw_cfg, VIRTIO_FADUMP_FW_CFG_FILE,
+        fw_cfg_add_file(fw_cfg, FADUMP_FW_CFG_FILE,
                         fadump_hold_desc(&s->hold), 0);
     }
     s->pending_cpu = VIRTIO_FADUMP_CPU_NONE;
 
     virtio_init(vdev, VIRTIO_ID_FADUMP, sizeof(struct virtio_fadump_config));
-    s->ctrl_vq = virtio_add_queue(vdev, FADUMP_VQ_SIZE,
-                                  virtio_fadump_handle_ctrl);
-    s->event_vq = virtio_add_queue(vdev, FADUMP_VQ_SIZE,
-                                   virtio_fadump_handle_event);
+    s->ctrl_vq = virtio_add_queue(vdev, FADUMP_VQ_SIZE, fadump_handle_ctrl);
 
     s->reset_notifier.notify = fadump_system_reset;
     qemu_add_system_reset_notifier(&s->reset_notifier);
@@ -1049,6 +801,7 @@ static void virtio_fadump_realize(DeviceState *dev, Error **errp)
     qemu_add_guest_crash_notifier(&s->crash_notifier);
     s->machine_done.notify = fadump_machine_done;
     qemu_add_machine_init_done_notifier(&s->machine_done);
+    s->vm_change = qemu_add_vm_change_state_handler(fadump_vm_state_change, s);
 }
 
 static void virtio_fadump_unrealize(DeviceState *dev)
@@ -1056,11 +809,11 @@ static void virtio_fadump_unrealize(DeviceState *dev)
     VirtIODevice *vdev = VIRTIO_DEVICE(dev);
     VirtIOFadump *s = VIRTIO_FADUMP(dev);
 
+    qemu_del_vm_change_state_handler(s->vm_change);
     qemu_remove_machine_init_done_notifier(&s->machine_done);
     qemu_remove_guest_crash_notifier(&s->crash_notifier);
     qemu_remove_system_reset_notifier(&s->reset_notifier);
     virtio_delete_queue(s->ctrl_vq);
-    virtio_delete_queue(s->event_vq);
     virtio_cleanup(vdev);
 }
 
@@ -1070,6 +823,7 @@ static void virtio_fadump_finalize(Object *obj)
 
     fadump_hold_destroy(&s->hold);
     g_clear_pointer(&s->ram_map, g_array_unref);
+    g_clear_pointer(&s->nodes, g_array_unref);
     g_clear_pointer(&s->boot, g_array_unref);
 }
 
@@ -1084,73 +838,120 @@ static int virtio_fadump_pre_load(void *opaque)
     return 0;
 }
 
-/* A destination that was registered on the other host, from the stream. */
-static bool fadump_dest_ok(VirtIOFadump *s, uint32_t i)
-{
-    const FadumpDest *d = &s->dests[i];
-
-    return !((d->src.base | d->src.size) % VIRTIO_FADUMP_PAGE_SIZE) &&
-           fadump_range_valid(&d->src) &&
-           d->src.base + d->src.size <= s->boot_top &&
-           d->dst != VIRTIO_FADUMP_DST_HOST &&
-           !fadump_check_dest(s, &d->src, d->dst, s->dests, i);
-}
-
 static int virtio_fadump_pre_save(void *opaque)
 {
     VirtIOFadump *s = opaque;
 
-    s->swapped = fadump_hold_get_swapped(&s->hold);
+    s->nr_swapped = s->hold.swapped->len;
+    memcpy(s->swapped, s->hold.swapped->data,
+           s->nr_swapped * sizeof(s->swapped[0]));
     return 0;
 }
 
-/* The stream is untrusted; RAM has been loaded before the device state. */
+/* What follows checks a state from the stream, which is untrusted. */
+
+static bool fadump_load_state_ok(VirtIOFadump *s, Error **errp)
+{
+    bool held = s->state == VIRTIO_FADUMP_STATE_DUMP_AVAILABLE;
+    bool registered = s->state == VIRTIO_FADUMP_STATE_REGISTERED;
+
+    if (s->state > VIRTIO_FADUMP_STATE_DUMP_AVAILABLE ||
+        held != !!s->desc_size || s->desc_size > s->hold.desc_size ||
+        (held && !s->window_shown) || (!held && s->held_full) ||
+        (!registered && s->yielded) ||
+        s->pending_cause > VIRTIO_FADUMP_CAUSE_PANIC_DEVICE) {
+        error_setg(errp, "fadump-dev: bad state %" PRIu32 ", descriptor of %"
+                   PRIu64 " bytes, cause %" PRIu32 " in the stream", s->state,
+                   s->desc_size, s->pending_cause);
+        return false;
+    }
+    if (!s->boot_size || fadump_grant(s, s->boot_size) != s->boot_size ||
+        (s->state == VIRTIO_FADUMP_STATE_IDLE && s->boot_size != s->boot_mem)) {
+        error_setg(errp, "fadump-dev: boot memory of %" PRIu64 " bytes in the "
+                   "stream", s->boot_size);
+        return false;
+    }
+    return true;
+}
+
+static bool fadump_load_note_ok(VirtIOFadump *s, const FadumpRange *r,
+                                uint64_t max, Error **errp)
+{
+    if (r->size && (s->state != VIRTIO_FADUMP_STATE_REGISTERED ||
+                    !fadump_note_region_ok(s, r, max))) {
+        error_setg(errp, "fadump-dev: a note of %" PRIu64 " bytes at 0x%" PRIx64
+                   " in the stream", r->size, r->base);
+        return false;
+    }
+    return true;
+}
+
+static bool fadump_load_dests_ok(VirtIOFadump *s, Error **errp)
+{
+    uint32_t i;
+
+    for (i = 0; i < s->nr_dests; i++) {
+        const FadumpDest *d = &s->dests[i];
+
+        if (s->state != VIRTIO_FADUMP_STATE_REGISTERED ||
+            (d->src.base | d->src.size) % VIRTIO_FADUMP_PAGE_SIZE ||
+            !fadump_ranges_contain(s->boot, &d->src) ||
+            fadump_check_dest(s, s->boot, &d->src, d->dst, s->dests, i)) {
+            error_setg(errp, "fadump-dev: bad destination %" PRIu32 ", 0x%"
+                       PRIx64 ", in the stream", i, d->dst);
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool fadump_load_swapped(VirtIOFadump *s, Error **errp)
+{
+    g_autoptr(GArray) swapped = g_array_new(false, false, sizeof(FadumpRange));
+
+    g_array_append_vals(swapped, s->swapped, s->nr_swapped);
+    if (!fadump_hold_set_swapped(&s->hold, swapped)) {
+        error_setg(errp, "fadump-dev: what is swapped in the stream, %" PRIu32
+                   " ranges, cannot be on this machine", s->nr_swapped);
+        return false;
+    }
+    return true;
+}
+
+/* RAM, with the descriptor, has been loaded before the device state. */
+static bool fadump_load(VirtIOFadump *s, Error **errp)
+{
+    if (!fadump_load_state_ok(s, errp) ||
+        !fadump_load_note_ok(s, &s->vmcoreinfo, VIRTIO_FADUMP_VMCOREINFO_MAX,
+                             errp) ||
+        !fadump_load_note_ok(s, &s->crash_note, VIRTIO_FADUMP_CRASH_NOTE_MAX,
+                             errp)) {
+        return false;
+    }
+    if (s->desc_size &&
+        !fadump_desc_check(fadump_hold_desc(&s->hold), s->desc_size,
+                           fadump_hold_window_size(&s->hold), errp)) {
+        return false;
+    }
+    fadump_set_boot(s, s->boot_size);
+    return fadump_load_dests_ok(s, errp) && fadump_load_swapped(s, errp);
+}
+
 static int virtio_fadump_post_load(void *opaque, int version_id)
 {
     VirtIOFadump *s = opaque;
-    FadumpConfinerClass *fcc = FADUMP_CONFINER_GET_CLASS(s->confiner);
-    bool held = s->state == VIRTIO_FADUMP_STATE_DUMP_AVAILABLE;
     Error *err = NULL;
-    uint32_t i;
 
-    if (s->state > VIRTIO_FADUMP_STATE_DUMP_AVAILABLE ||
-        (!held && s->desc_size) || s->desc_size > s->hold.desc_size ||
-        (s->vmcoreinfo.size &&
-         (s->vmcoreinfo.size > VIRTIO_FADUMP_VMCOREINFO_MAX ||
-          !fadump_ranges_contain(s->ram_map, &s->vmcoreinfo))) ||
-        (s->param.size &&
-         (s->param.size > VIRTIO_FADUMP_PARAM_MAX ||
-          !fadump_ranges_contain(s->ram_map, &s->param)))) {
-        error_report("fadump-dev: bad state %" PRIu32 ", descriptor of %"
-                     PRIu64 " bytes in the stream", s->state, s->desc_size);
-        return -EINVAL;
-    }
-    if (held && !fadump_desc_check(fadump_hold_desc(&s->hold),
-                                   s->desc_size,
-                                   memory_region_size(&s->hold.window),
-                                   &err)) {
+    if (!fadump_load(s, &err)) {
         error_report_err(err);
         return -EINVAL;
     }
-    for (i = 0; i < s->nr_dests; i++) {
-        if (s->state != VIRTIO_FADUMP_STATE_REGISTERED ||
-            !fadump_dest_ok(s, i)) {
-            error_report("fadump-dev: bad destination %" PRIu32 ", 0x%" PRIx64
-                         ", in the stream", i, s->dests[i].dst);
-            return -EINVAL;
-        }
-    }
-    if (!fadump_hold_set_swapped(&s->hold, s->swapped)) {
-        error_report("fadump-dev: slots 0x%" PRIx64 " are swapped in the "
-                     "stream, this machine has %" PRIu32, s->swapped,
-                     s->hold.nr_slots);
-        return -EINVAL;
-    }
+    fadump_show_window(s, s->window_shown);
     fadump_publish(s);
-    if (held) {
+    /* what the machine had before, where a snapshot is loaded */
+    FADUMP_CONFINER_GET_CLASS(s->confiner)->lift(s->confiner);
+    if (s->desc_size) {
         fadump_confine(s);
-    } else {
-        fcc->lift(s->confiner);
     }
     return 0;
 }
@@ -1162,13 +963,30 @@ static bool virtio_fadump_nr_dests_ok(void *opaque, int version_id)
     return s->nr_dests <= FADUMP_MAX_REGIONS;
 }
 
+static bool virtio_fadump_nr_swapped_ok(void *opaque, int version_id)
+{
+    VirtIOFadump *s = opaque;
+
+    return s->nr_swapped <= FADUMP_MAX_SWAPPED;
+}
+
+static const VMStateDescription vmstate_fadump_range = {
+    .name = "fadump-range",
+    .version_id = 1,
+    .minimum_version_id = 1,
+    .fields = (const VMStateField[]) {
+        VMSTATE_UINT64(base, FadumpRange),
+        VMSTATE_UINT64(size, FadumpRange),
+        VMSTATE_END_OF_LIST()
+    },
+};
+
 static const VMStateDescription vmstate_fadump_dest = {
     .name = "fadump-dest",
     .version_id = 1,
     .minimum_version_id = 1,
     .fields = (const VMStateField[]) {
-        VMSTATE_UINT64(src.base, FadumpDest),
-        VMSTATE_UINT64(src.size, FadumpDest),
+        VMSTATE_STRUCT(src, FadumpDest, 1, vmstate_fadump_range, FadumpRange),
         VMSTATE_UINT64(dst, FadumpDest),
         VMSTATE_END_OF_LIST()
     },
@@ -1182,19 +1000,30 @@ static const VMStateDescription vmstate_virtio_fadump_device = {
     .pre_load = virtio_fadump_pre_load,
     .post_load = virtio_fadump_post_load,
     .fields = (const VMStateField[]) {
-        VMSTATE_UINT64_EQUAL(boot_top, VirtIOFadump,
+        VMSTATE_UINT64_EQUAL(boot_mem, VirtIOFadump,
                              "boot-mem differs between the two hosts"),
+        VMSTATE_UINT64_EQUAL(boot_mem_max, VirtIOFadump,
+                             "boot-mem-max differs between the two hosts"),
+        VMSTATE_UINT64_EQUAL(window_addr, VirtIOFadump,
+                             "the window lies elsewhere on the other host"),
         VMSTATE_UINT32(state, VirtIOFadump),
-        VMSTATE_UINT64(vmcoreinfo.base, VirtIOFadump),
-        VMSTATE_UINT64(vmcoreinfo.size, VirtIOFadump),
-        VMSTATE_UINT64(param.base, VirtIOFadump),
-        VMSTATE_UINT64(param.size, VirtIOFadump),
+        VMSTATE_UINT64(boot_size, VirtIOFadump),
+        VMSTATE_STRUCT(vmcoreinfo, VirtIOFadump, 1, vmstate_fadump_range,
+                       FadumpRange),
+        VMSTATE_STRUCT(crash_note, VirtIOFadump, 1, vmstate_fadump_range,
+                       FadumpRange),
         VMSTATE_UINT32(nr_dests, VirtIOFadump),
         VMSTATE_VALIDATE("nr_dests", virtio_fadump_nr_dests_ok),
         VMSTATE_STRUCT_VARRAY_UINT32(dests, VirtIOFadump, nr_dests, 1,
                                      vmstate_fadump_dest, FadumpDest),
-        VMSTATE_UINT64(swapped, VirtIOFadump),
+        VMSTATE_BOOL(yielded, VirtIOFadump),
+        VMSTATE_UINT32(nr_swapped, VirtIOFadump),
+        VMSTATE_VALIDATE("nr_swapped", virtio_fadump_nr_swapped_ok),
+        VMSTATE_STRUCT_VARRAY_UINT32(swapped, VirtIOFadump, nr_swapped, 1,
+                                     vmstate_fadump_range, FadumpRange),
         VMSTATE_UINT64(desc_size, VirtIOFadump),
+        VMSTATE_BOOL(held_full, VirtIOFadump),
+        VMSTATE_BOOL(window_shown, VirtIOFadump),
         VMSTATE_UINT8_ARRAY(dump_id.data, VirtIOFadump, 16),
         VMSTATE_UINT32(nr_lost, VirtIOFadump),
         VMSTATE_UINT32(nr_boots, VirtIOFadump),
@@ -1203,7 +1032,7 @@ static const VMStateDescription vmstate_virtio_fadump_device = {
         VMSTATE_UINT32(pending_cpu, VirtIOFadump),
         VMSTATE_BOOL(announced, VirtIOFadump),
         VMSTATE_BOOL(crash_lost, VirtIOFadump),
-        VMSTATE_BOOL(event_pending, VirtIOFadump),
+        VMSTATE_BOOL(notify_pending, VirtIOFadump),
         VMSTATE_END_OF_LIST()
     },
 };
@@ -1218,15 +1047,60 @@ static const VMStateDescription vmstate_virtio_fadump = {
     },
 };
 
+static void get_full(Object *obj, Visitor *v, const char *name, void *opaque,
+                     Error **errp)
+{
+    visit_type_bool(v, name, &VIRTIO_FADUMP(obj)->full, errp);
+}
+
+/* Whoever runs the host knows what memory is free: also while the guest runs. */
+static void set_full(Object *obj, Visitor *v, const char *name, void *opaque,
+                     Error **errp)
+{
+    VirtIOFadump *s = VIRTIO_FADUMP(obj);
+    bool full;
+
+    if (!visit_type_bool(v, name, &full, errp)) {
+        return;
+    }
+    if (full && DEVICE(s)->realized &&
+        !fadump_hold_has_room(&s->hold, s->ram_map)) {
+        error_setg(errp, "the window has no room for all RAM; start the "
+                   "machine with " VIRTIO_FADUMP_FULL_PROP "=on, then it can be "
+                   "switched off and on");
+        return;
+    }
+    s->full = full;
+}
+
+static const PropertyInfo prop_full = {
+    .type = "bool",
+    .description = "Set all RAM aside at a capture: the next boot has all of "
+                   "it",
+    .get = get_full,
+    .set = set_full,
+    .realized_set_allowed = true,
+};
+
 static const Property virtio_fadump_properties[] = {
+    DEFINE_PROP_SIZE(VIRTIO_FADUMP_BOOT_MEM_PROP, VirtIOFadump, boot_mem, 0),
+    DEFINE_PROP_SIZE(VIRTIO_FADUMP_BOOT_MEM_MAX_PROP, VirtIOFadump,
+                     boot_mem_max, 0),
+    DEFINE_PROP(VIRTIO_FADUMP_FULL_PROP, VirtIOFadump, full, prop_full, bool),
     DEFINE_PROP_BOOL(VIRTIO_FADUMP_CAPTURE_HOST_RESET_PROP, VirtIOFadump,
                      capture_host_reset, false),
     DEFINE_PROP_UINT32(VIRTIO_FADUMP_MAX_BOOTS_PROP, VirtIOFadump, max_boots,
                        3),
     DEFINE_PROP_BOOL(VIRTIO_FADUMP_EARLY_PROP, VirtIOFadump, early, false),
-    DEFINE_PROP_BOOL(VIRTIO_FADUMP_HOST_MEM_PROP, VirtIOFadump, host_mem, true),
-    DEFINE_PROP_BOOL(VIRTIO_FADUMP_GUEST_MEM_PROP, VirtIOFadump, guest_mem,
-                     true),
+    DEFINE_PROP_BIT64(VIRTIO_FADUMP_HOST_MEM_PROP, VirtIOFadump, host_features,
+                      VIRTIO_FADUMP_F_HOST_MEM, true),
+    DEFINE_PROP_BIT64(VIRTIO_FADUMP_GUEST_MEM_PROP, VirtIOFadump, host_features,
+                      VIRTIO_FADUMP_F_GUEST_MEM, true),
+    DEFINE_PROP_BIT64(VIRTIO_FADUMP_CONFINE_PROP, VirtIOFadump, host_features,
+                      VIRTIO_FADUMP_F_CONFINE, true),
+    DEFINE_PROP_BIT64(VIRTIO_FADUMP_DISCARD_PROP, VirtIOFadump, host_features,
+                      VIRTIO_FADUMP_F_DISCARD, true),
+    DEFINE_PROP_BOOL("x-window-bar", VirtIOFadump, window_bar, false),
     /* off, both: boot memory is copied, for tests and to compare */
     DEFINE_PROP_BOOL("x-move", VirtIOFadump, hold.move, true),
     DEFINE_PROP_BOOL("x-swap", VirtIOFadump, hold.swap, true),
@@ -1251,6 +1125,17 @@ static void virtio_fadump_class_init(ObjectClass *klass, void *data)
     vdc->reset = virtio_fadump_reset;
     vdc->vmsd = &vmstate_virtio_fadump_device;
 
+    object_class_property_set_description(klass, VIRTIO_FADUMP_BOOT_MEM_PROP,
+        "Memory that the boot after a crash has (default: 512M, or 5 % of RAM "
+        "if that is more)");
+    object_class_property_set_description(klass,
+        VIRTIO_FADUMP_BOOT_MEM_MAX_PROP,
+        "Most of it that the guest may ask for (default: boot-mem, or a "
+        "quarter of RAM if that is more)");
+    object_class_property_set_description(klass, VIRTIO_FADUMP_CONFINE_PROP,
+        "Offer to confine the boot after a crash to boot memory");
+    object_class_property_set_description(klass, VIRTIO_FADUMP_DISCARD_PROP,
+        "Let the guest free what of a dump it has saved");
     object_class_property_set_description(klass, VIRTIO_FADUMP_HOST_MEM_PROP,
         "Set boot memory aside in host memory");
     object_class_property_set_description(klass, VIRTIO_FADUMP_GUEST_MEM_PROP,

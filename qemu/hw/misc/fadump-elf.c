@@ -59,19 +59,84 @@ static GByteArray *elf_header(const struct virtio_fadump_desc *h, uint32_t n)
     return file;
 }
 
+static void append_part(GByteArray *notes, const uint8_t *desc,
+                        const struct virtio_fadump_part *part)
+{
+    if (part->size) {
+        g_byte_array_append(notes, desc + le64_to_cpu(part->off),
+                            le64_to_cpu(part->size));
+    }
+}
+
+/* Whether the note is registers, as /proc/vmcore has them. */
+static bool is_prstatus(const uint8_t *note)
+{
+    const char name[] = "CORE";
+
+    return (uint32_t)ldl_le_p(note) == sizeof(name) &&
+           (uint32_t)ldl_le_p(note + 8) == NT_PRSTATUS &&
+           !memcmp(note + sizeof(Elf64_Nhdr), name, sizeof(name));
+}
+
+/*
+ * The notes of the vCPU that crashed, with the registers that the guest wants a
+ * debugger to see.
+ */
+static void append_crash_notes(GByteArray *notes, const uint8_t *desc,
+                               const struct virtio_fadump_part *part)
+{
+    const struct virtio_fadump_desc *h = (const void *)desc;
+    const uint8_t *theirs = desc + le64_to_cpu(h->crash_note.off);
+    const uint8_t *ours = desc + le64_to_cpu(part->off);
+    guint start = notes->len;
+
+    append_part(notes, desc, part);
+    /* equal sizes of name and registers */
+    if (is_prstatus(theirs) && is_prstatus(ours) &&
+        ldl_le_p(theirs + 4) == ldl_le_p(ours + 4)) {
+        memcpy(notes->data + start, theirs, le64_to_cpu(h->crash_note.size));
+    }
+}
+
+/*
+ * In the order that makedumpfile and crash know: registers of each vCPU, notes
+ * of the hypervisor of each, VMCOREINFO.
+ */
+static GByteArray *elf_notes(const uint8_t *desc)
+{
+    const struct virtio_fadump_desc *h = (const void *)desc;
+    uint32_t i, n = le32_to_cpu(h->nr_vcpus);
+    GByteArray *notes = g_byte_array_new();
+
+    for (i = 0; i < n; i++) {
+        const struct virtio_fadump_part *part =
+            &fadump_desc_vcpu(desc, i)->notes;
+
+        if (i == le32_to_cpu(h->crash_cpu) && h->crash_note.size) {
+            append_crash_notes(notes, desc, part);
+        } else {
+            append_part(notes, desc, part);
+        }
+    }
+    for (i = 0; i < n; i++) {
+        append_part(notes, desc, &fadump_desc_vcpu(desc, i)->hv_note);
+    }
+    append_part(notes, desc, &h->vmcoreinfo);
+    return notes;
+}
+
 GByteArray *fadump_elf_build(const uint8_t *desc, GArray *segments,
                              Error **errp)
 {
     const struct virtio_fadump_desc *h = (const void *)desc;
-    const uint8_t *ranges = desc + le64_to_cpu(h->ranges_off);
-    uint32_t elem = le32_to_cpu(h->range_size);
-    uint64_t notes_off, notes_size = le64_to_cpu(h->notes_size), offset;
+    g_autoptr(GByteArray) notes = elf_notes(desc);
+    uint64_t notes_off, offset;
     GByteArray *file;
     uint32_t i, n = 0;
     guint padding;
 
     for (i = 0; i < le32_to_cpu(h->nr_ranges); i++) {
-        n += !!file_bytes((const void *)(ranges + (uint64_t)i * elem));
+        n += !!file_bytes(fadump_desc_range(desc, i));
     }
     if (!n || n >= PN_XNUM - 1) {
         error_setg(errp, "the dump has %" PRIu32 " ranges with content, an "
@@ -80,16 +145,15 @@ GByteArray *fadump_elf_build(const uint8_t *desc, GArray *segments,
     }
 
     notes_off = sizeof(Elf64_Ehdr) + (n + 1) * sizeof(Elf64_Phdr);
-    offset = ROUND_UP(notes_off + notes_size, VIRTIO_FADUMP_PAGE_SIZE);
+    offset = ROUND_UP(notes_off + notes->len, VIRTIO_FADUMP_PAGE_SIZE);
     file = elf_header(h, n);
-    append_phdr(file, PT_NOTE, 0, notes_off, 0, notes_size, notes_size, 4);
+    append_phdr(file, PT_NOTE, 0, notes_off, 0, notes->len, notes->len, 4);
     for (i = 0; i < le32_to_cpu(h->nr_ranges); i++) {
-        const struct virtio_fadump_range *r =
-            (const void *)(ranges + (uint64_t)i * elem);
+        const struct virtio_fadump_range *r = fadump_desc_range(desc, i);
         FadumpElfSegment seg = {
             .offset = offset,
             .size = file_bytes(r),
-            .shm = le32_to_cpu(r->where) == VIRTIO_FADUMP_WHERE_SHM,
+            .window = le32_to_cpu(r->where) == VIRTIO_FADUMP_WHERE_WINDOW,
         };
 
         if (!seg.size) {
@@ -103,7 +167,7 @@ GByteArray *fadump_elf_build(const uint8_t *desc, GArray *segments,
         offset += seg.size;
     }
 
-    g_byte_array_append(file, desc + le64_to_cpu(h->notes_off), notes_size);
+    g_byte_array_append(file, notes->data, notes->len);
     padding = ROUND_UP(file->len, VIRTIO_FADUMP_PAGE_SIZE) - file->len;
     g_byte_array_set_size(file, file->len + padding);
     memset(file->data + file->len - padding, 0, padding);

@@ -48,8 +48,9 @@ void hmp_info_fadump(Monitor *mon, const QDict *qdict)
     if (hmp_handle_error(mon, err)) {
         return;
     }
-    monitor_printf(mon, "state: %s%s\n", FadumpState_str(info->state),
-                   info->early ? ", armed early" : "");
+    monitor_printf(mon, "state: %s%s%s\n", FadumpState_str(info->state),
+                   info->early ? ", armed early" : "",
+                   info->yielded ? ", yielded to a crash kernel" : "");
     monitor_printf(mon, "boot memory: %" PRIu64 " MiB\n",
                    info->boot_mem / MiB);
     if (info->dump) {

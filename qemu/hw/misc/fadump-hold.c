@@ -74,6 +74,15 @@ static void no_huge_page(MemoryRegion *mr, uint64_t size)
                  MIN(size, memory_region_size(mr)), QEMU_MADV_NOHUGEPAGE);
 }
 
+static void free_alias(gpointer opaque)
+{
+    MemoryRegion *alias = opaque;
+
+    memory_region_del_subregion(alias->container, alias);
+    object_unparent(OBJECT(alias));
+    g_free(alias);
+}
+
 static bool init_held(FadumpHold *h, Error **errp)
 {
     uint32_t flags = machine_ram_is_shared() ? RAM_SHARED : 0;
@@ -88,37 +97,46 @@ static bool init_held(FadumpHold *h, Error **errp)
         return false;
     }
     vmstate_register_ram(&h->held, DEVICE(h->owner));
-    memory_region_set_readonly(&h->held, true);
     no_huge_page(&h->held, HELD_ALIGN);
-    memory_region_add_subregion(&h->window, h->desc_size, &h->held);
+    memory_region_init_ram_view(&h->held_view, h->owner, "fadump-held",
+                                &h->held);
+    memory_region_add_subregion(&h->window, h->desc_size, &h->held_view);
     return true;
 }
 
-bool fadump_hold_init(FadumpHold *h, Object *owner, uint64_t desc_size,
-                      const GArray *boot, uint64_t first, Error **errp)
+/*
+ * In the window, a range lies at or above @pos, and as its address does in a
+ * huge page.
+ */
+static uint64_t place_range(uint64_t pos, const FadumpRange *r)
 {
+    return ROUND_UP(pos, HELD_ALIGN) + r->base % HELD_ALIGN;
+}
+
+bool fadump_hold_init(FadumpHold *h, Object *owner, uint64_t desc_size,
+                      const GArray *room, Error **errp)
+{
+    uint64_t pos;
     guint i;
 
     h->owner = owner;
     h->desc_size = ROUND_UP(desc_size, HELD_ALIGN);
-    h->held_size = 0;
-    h->boot = g_array_new(false, false, sizeof(FadumpRange));
-    for (i = 0; i < boot->len; i++) {
-        FadumpRange r = g_array_index(boot, FadumpRange, i);
+    h->room = g_array_copy((GArray *)room);
+    h->swapped = g_array_new(false, false, sizeof(FadumpRange));
+    h->aliases = g_ptr_array_new_with_free_func(free_alias);
+    pos = h->desc_size;
+    for (i = 0; i < room->len; i++) {
+        const FadumpRange *r = &g_array_index(room, FadumpRange, i);
 
-        if (r.base + r.size > first) {
-            r.size -= MAX(r.base, first) - r.base;
-            r.base = MAX(r.base, first);
-            g_array_append_val(h->boot, r);
-            h->held_size += ROUND_UP(r.size, HELD_ALIGN);
-        }
+        pos = place_range(pos, r) + r->size;
     }
+    h->held_size = ROUND_UP(pos, HELD_ALIGN) - h->desc_size;
 
     memory_region_init(&h->window, owner, "fadump-window",
-                       pow2ceil(h->desc_size + h->held_size));
-    memory_region_set_readonly(&h->window, true);
+                       h->desc_size + h->held_size);
     /* no memory of the guest that dump-guest-memory should write out */
     memory_region_set_nonvolatile(&h->window, true);
+    memory_region_set_enabled(&h->window, false);
     if (!memory_region_init_ram(&h->desc, owner, "fadump-desc", h->desc_size,
                                 errp)) {
         return false;
@@ -129,26 +147,29 @@ bool fadump_hold_init(FadumpHold *h, Object *owner, uint64_t desc_size,
     return !h->held_size || init_held(h, errp);
 }
 
-/* UINT64_MAX if it is not held. */
+/* UINT64_MAX if there is no room for it. */
 static uint64_t window_offset(const FadumpHold *h, uint64_t addr)
 {
-    uint64_t off = h->desc_size;
+    uint64_t pos = h->desc_size;
     guint i;
 
-    for (i = 0; i < h->boot->len; i++) {
-        const FadumpRange *b = &g_array_index(h->boot, FadumpRange, i);
+    for (i = 0; i < h->room->len; i++) {
+        const FadumpRange *r = &g_array_index(h->room, FadumpRange, i);
 
-        if (addr >= b->base && addr - b->base < b->size) {
-            return off + (addr - b->base);
+        pos = place_range(pos, r);
+        if (addr - r->base < r->size) {
+            return pos + (addr - r->base);
         }
-        off += ROUND_UP(b->size, HELD_ALIGN);
+        pos += r->size;
     }
     return UINT64_MAX;
 }
 
 void fadump_hold_destroy(FadumpHold *h)
 {
-    g_clear_pointer(&h->boot, g_array_unref);
+    g_clear_pointer(&h->aliases, g_ptr_array_unref);
+    g_clear_pointer(&h->swapped, g_array_unref);
+    g_clear_pointer(&h->room, g_array_unref);
     g_clear_pointer(&h->slots, g_free);
 }
 
@@ -159,44 +180,45 @@ static void add_slot(FadumpHold *h, const FadumpRamRun *run,
     const uint8_t *start = memory_region_get_ram_ptr(run->mr);
 
     slot->range = *range;
-    slot->win_off = window_offset(h, range->base);
     slot->ram = run->mr;
     slot->ram_off = run->host - start + (range->base - run->range.base);
 }
 
-/* The part of @run that lies in @r and at @first or above; false: none. */
-static bool intersect(const FadumpRamRun *run, const FadumpRange *r,
-                      uint64_t first, FadumpRange *part)
+void fadump_hold_plan(FadumpHold *h, const GArray *runs, uint64_t first)
 {
-    uint64_t base = MAX(MAX(run->range.base, r->base), first);
-    uint64_t end = MIN(run->range.base + run->range.size, r->base + r->size);
-
-    part->base = base;
-    part->size = end - base;
-    return base < end;
-}
-
-void fadump_hold_plan(FadumpHold *h, const GArray *runs, const GArray *boot,
-                      uint64_t first)
-{
-    FadumpRange part;
+    FadumpRange above = { first, UINT64_MAX - first }, run_part, part;
     guint i, j;
 
     h->slots = g_new0(FadumpSlot, FADUMP_MAX_SLOTS);
     for (i = 0; i < runs->len; i++) {
         const FadumpRamRun *run = &g_array_index(runs, FadumpRamRun, i);
 
-        for (j = 0; j < h->boot->len; j++) {
-            if (h->nr_slots < FADUMP_MAX_SLOTS &&
-                intersect(run, &g_array_index(h->boot, FadumpRange, j), first,
-                          &part)) {
+        if (!fadump_range_intersect(&run->range, &above, &run_part)) {
+            continue;
+        }
+        for (j = 0; j < h->room->len && h->nr_slots < FADUMP_MAX_SLOTS; j++) {
+            if (fadump_range_intersect(&run_part,
+                                       &g_array_index(h->room, FadumpRange, j),
+                                       &part)) {
                 add_slot(h, run, &part);
             }
         }
-        /* mremap() looks at each page that KSM might have merged: slow */
-        for (j = 0; h->move && j < boot->len; j++) {
-            if (intersect(run, &g_array_index(boot, FadumpRange, j), first,
-                          &part)) {
+    }
+}
+
+void fadump_hold_keep_from_ksm(FadumpHold *h, const GArray *runs,
+                               const GArray *boot)
+{
+    FadumpRange part;
+    guint i, j;
+
+    for (i = 0; h->move && i < runs->len; i++) {
+        const FadumpRamRun *run = &g_array_index(runs, FadumpRamRun, i);
+
+        for (j = 0; j < boot->len; j++) {
+            if (fadump_range_intersect(&run->range,
+                                       &g_array_index(boot, FadumpRange, j),
+                                       &part)) {
                 qemu_madvise(run->host + (part.base - run->range.base),
                              part.size, QEMU_MADV_UNMERGEABLE);
             }
@@ -209,17 +231,77 @@ uint8_t *fadump_hold_desc(const FadumpHold *h)
     return memory_region_get_ram_ptr((MemoryRegion *)&h->desc);
 }
 
-void fadump_hold_cuts(const FadumpHold *h, GArray *cuts)
+uint64_t fadump_hold_window_size(const FadumpHold *h)
+{
+    return h->desc_size + h->held_size;
+}
+
+bool fadump_hold_has_room(const FadumpHold *h, const GArray *ranges)
+{
+    guint i;
+
+    for (i = 0; i < ranges->len; i++) {
+        if (!fadump_ranges_contain(h->room,
+                                   &g_array_index(ranges, FadumpRange, i))) {
+            return false;
+        }
+    }
+    return true;
+}
+
+uint64_t fadump_hold_discard_size(const FadumpHold *h)
+{
+    uint64_t size = qemu_real_host_page_size();
+    uint32_t i;
+
+    /* RAM of the machine's own shows in the window once it is swapped */
+    for (i = 0; i < h->nr_slots && h->swap; i++) {
+        size = MAX(size, qemu_ram_pagesize(h->slots[i].ram->ram_block));
+    }
+    return size;
+}
+
+/* The slot that has @range, or NULL. */
+static FadumpSlot *find_slot(FadumpHold *h, const FadumpRange *range)
 {
     uint32_t i;
 
     for (i = 0; i < h->nr_slots; i++) {
         const FadumpRange *r = &h->slots[i].range;
-        uint64_t end = r->base + r->size;
 
-        g_array_append_val(cuts, r->base);
-        g_array_append_val(cuts, end);
+        if (range->base - r->base < r->size) {
+            return range->size <= r->size - (range->base - r->base) ?
+                   &h->slots[i] : NULL;
+        }
     }
+    return NULL;
+}
+
+/* A part of a slot that is swapped */
+typedef struct SwappedPart {
+    FadumpRange range;
+    FadumpSlot *slot;
+} SwappedPart;
+
+/* An array of SwappedPart, ascending. */
+static GArray *swapped_parts(const FadumpHold *h)
+{
+    GArray *parts = g_array_new(false, false, sizeof(SwappedPart));
+    uint32_t i;
+    guint j;
+
+    for (i = 0; i < h->nr_slots; i++) {
+        for (j = 0; j < h->swapped->len; j++) {
+            SwappedPart p = { .slot = &h->slots[i] };
+
+            if (fadump_range_intersect(&g_array_index(h->swapped, FadumpRange,
+                                                      j),
+                                       &p.slot->range, &p.range)) {
+                g_array_append_val(parts, p);
+            }
+        }
+    }
+    return parts;
 }
 
 static void add_window_run(GArray *runs, uint64_t off, uint64_t size,
@@ -239,39 +321,25 @@ static void add_window_run(GArray *runs, uint64_t off, uint64_t size,
 GArray *fadump_hold_window(const FadumpHold *h)
 {
     GArray *runs = g_array_new(false, false, sizeof(FadumpRamRun));
+    g_autoptr(GArray) parts = swapped_parts(h);
     uint64_t pos = h->desc_size;
-    uint32_t i;
+    guint i;
 
     add_window_run(runs, 0, h->desc_size, &h->desc, 0);
-    /* slots ascend: they follow boot memory, as the window does */
-    for (i = 0; i < h->nr_slots; i++) {
-        const FadumpSlot *slot = &h->slots[i];
+    /* the window has boot memory in the order of its addresses */
+    for (i = 0; i < parts->len; i++) {
+        const SwappedPart *p = &g_array_index(parts, SwappedPart, i);
+        uint64_t off = window_offset(h, p->range.base);
 
-        if (slot->swapped) {
-            add_window_run(runs, pos, slot->win_off - pos, &h->held,
-                           pos - h->desc_size);
-            add_window_run(runs, slot->win_off, slot->range.size, slot->ram,
-                           slot->ram_off);
-            pos = slot->win_off + slot->range.size;
-        }
+        add_window_run(runs, pos, off - pos, &h->held, pos - h->desc_size);
+        add_window_run(runs, off, p->range.size, p->slot->ram,
+                       p->slot->ram_off +
+                       (p->range.base - p->slot->range.base));
+        pos = off + p->range.size;
     }
-    add_window_run(runs, pos, h->desc_size + h->held_size - pos, &h->held,
+    add_window_run(runs, pos, fadump_hold_window_size(h) - pos, &h->held,
                    pos - h->desc_size);
     return runs;
-}
-
-static FadumpSlot *find_slot(FadumpHold *h, uint64_t addr)
-{
-    uint32_t i;
-
-    for (i = 0; i < h->nr_slots; i++) {
-        const FadumpRange *r = &h->slots[i].range;
-
-        if (addr >= r->base && addr - r->base < r->size) {
-            return &h->slots[i];
-        }
-    }
-    return NULL;
 }
 
 /* ------------------------------------------------------------------ */
@@ -308,27 +376,6 @@ static bool try_move(const FadumpPlace *dst, const FadumpPlace *src,
     return !ret;
 }
 
-/*
- * Most machines never swap, so not before the first time. What shows in the
- * window is a region of its own and no alias: DMA would write through one.
- */
-static void init_swap(FadumpHold *h, FadumpSlot *slot)
-{
-    uint8_t *ram = memory_region_get_ram_ptr(slot->ram);
-
-    if (slot->can_swap) {
-        return;
-    }
-    memory_region_init_alias(&slot->in_map, h->owner, "fadump-swapped-in[*]",
-                             &h->held, slot->win_off - h->desc_size,
-                             slot->range.size);
-    memory_region_init_ram_ptr(&slot->in_window, h->owner,
-                               "fadump-swapped-out[*]", slot->range.size,
-                               ram + slot->ram_off);
-    memory_region_set_readonly(&slot->in_window, true);
-    slot->can_swap = true;
-}
-
 static int stop_vhost(Object *obj, void *opaque)
 {
     VirtIODevice *vdev = (VirtIODevice *)
@@ -349,31 +396,64 @@ static void stop_all_vhost(void)
     object_child_foreach_recursive(object_get_root(), stop_vhost, NULL);
 }
 
-/* Exchange a slot's two memories, whichever is where. */
-static void swap_slot(FadumpHold *h, FadumpSlot *slot)
+/* Show @size bytes of @ram, from @ram_off on, at @off of @container. */
+static void add_alias(FadumpHold *h, MemoryRegion *container, uint64_t off,
+                      MemoryRegion *ram, uint64_t ram_off, uint64_t size,
+                      int priority)
 {
-    MemoryRegion *map = get_system_memory();
-    bool any = false;
-    uint32_t i;
+    MemoryRegion *alias = g_new0(MemoryRegion, 1);
 
-    init_swap(h, slot);
+    memory_region_init_alias(alias, h->owner, "fadump-swapped[*]", ram,
+                             ram_off, size);
+    memory_region_add_subregion_overlap(container, off, alias, priority);
+    g_ptr_array_add(h->aliases, alias);
+}
+
+/* From now on @swapped is what is swapped, and nothing else. */
+static void set_swapped(FadumpHold *h, GArray *swapped)
+{
+    g_autoptr(GArray) parts = NULL;
+    guint i;
+
+    g_array_unref(h->swapped);
+    h->swapped = swapped;
+    parts = swapped_parts(h);
+
     memory_region_transaction_begin();
-    if (slot->swapped) {
-        memory_region_del_subregion(map, &slot->in_map);
-        memory_region_del_subregion(&h->window, &slot->in_window);
-    } else {
+    g_ptr_array_set_size(h->aliases, 0);
+    for (i = 0; i < parts->len; i++) {
+        const SwappedPart *p = &g_array_index(parts, SwappedPart, i);
+        uint64_t off = window_offset(h, p->range.base);
+
+        if (!p->slot->has_view) {
+            memory_region_init_ram_view(&p->slot->view, h->owner,
+                                        "fadump-swapped-out[*]", p->slot->ram);
+            p->slot->has_view = true;
+        }
         /* the newest of a priority wins: over RAM, under what covers RAM */
-        memory_region_add_subregion_overlap(map, slot->range.base,
-                                            &slot->in_map, 0);
-        memory_region_add_subregion_overlap(&h->window, slot->win_off,
-                                            &slot->in_window, 1);
+        add_alias(h, get_system_memory(), p->range.base, &h->held,
+                  off - h->desc_size, p->range.size, 0);
+        add_alias(h, &h->window, off, &p->slot->view,
+                  p->slot->ram_off + (p->range.base - p->slot->range.base),
+                  p->range.size, 1);
     }
-    slot->swapped = !slot->swapped;
-    for (i = 0; i < h->nr_slots; i++) {
-        any |= h->slots[i].swapped;
-    }
-    memory_region_set_readonly(&h->held, !any);
     memory_region_transaction_commit();
+}
+
+/* Exchange the two memories of @range, whichever is where; false: too many. */
+static bool swap_range(FadumpHold *h, const FadumpRange *range)
+{
+    g_autoptr(GArray) change = g_array_new(false, false, sizeof(FadumpRange));
+    GArray *swapped;
+
+    g_array_append_vals(change, range, 1);
+    swapped = fadump_ranges_xor(h->swapped, change);
+    if (swapped->len > FADUMP_MAX_SWAPPED) {
+        g_array_unref(swapped);
+        return false;
+    }
+    set_swapped(h, swapped);
+    return true;
 }
 
 typedef struct CopySlice {
@@ -465,26 +545,34 @@ static void forget_code(void)
     }
 }
 
+static bool try_swap(FadumpHold *h, const FadumpHeld *held)
+{
+    if (!h->swap || !find_slot(h, &held->range)) {
+        return false;
+    }
+    stop_all_vhost();
+    return swap_range(h, &held->range);
+}
+
 static uint32_t set_aside(FadumpHold *h, FadumpHeld *held, bool may_relocate,
-                          GArray *done, Error **errp)
+                          bool may_swap, GArray *done, Error **errp)
 {
     const char *why = why_stay(h, may_relocate), *why_not_moved = why;
+    uint64_t size = held->range.size;
 
-    if (!why && h->move && try_move(&held->dst, &held->src, held->size,
+    if (!why && h->move && try_move(&held->dst, &held->src, size,
                                     &why_not_moved)) {
         held->method = VIRTIO_FADUMP_METHOD_MOVED;
-    } else if (!why && h->swap && held->slot) {
-        stop_all_vhost();
-        swap_slot(h, held->slot);
+    } else if (!why && may_swap && try_swap(h, held)) {
         held->method = VIRTIO_FADUMP_METHOD_SWAPPED;
-    } else if (copy(&held->dst, &held->src, held->size, errp)) {
+    } else if (copy(&held->dst, &held->src, size, errp)) {
         held->method = VIRTIO_FADUMP_METHOD_COPIED;
     } else {
         return VIRTIO_FADUMP_METHOD_NONE;
     }
     g_array_append_val(done, *held);
     forget_code();
-    trace_fadump_hold(held->size, held->method,
+    trace_fadump_hold(size, held->method,
                       why_not_moved ?: h->move ? "" : "not wanted");
     return held->method;
 }
@@ -493,9 +581,9 @@ uint32_t fadump_hold(FadumpHold *h, const FadumpRange *range,
                      const FadumpPlace *src, bool may_relocate,
                      uint64_t *win_off_ret, GArray *done, Error **errp)
 {
-    FadumpSlot *slot = find_slot(h, range->base);
+    const FadumpSlot *slot = find_slot(h, range);
     uint64_t win_off = window_offset(h, range->base);
-    FadumpHeld held = { .src = *src, .size = range->size };
+    FadumpHeld held = { .range = *range, .src = *src };
 
     if (win_off == UINT64_MAX) {
         error_setg(errp, "the guest did not say where to put boot memory at "
@@ -504,28 +592,23 @@ uint32_t fadump_hold(FadumpHold *h, const FadumpRange *range,
         return VIRTIO_FADUMP_METHOD_NONE;
     }
     *win_off_ret = win_off;
-    if (slot && slot->swapped) {
+    if (slot && fadump_ranges_contain(h->swapped, range)) {
         held.dst.mr = slot->ram;
-        held.dst.off = slot->ram_off + (win_off - slot->win_off);
+        held.dst.off = slot->ram_off + (range->base - slot->range.base);
     } else {
         held.dst.mr = &h->held;
         held.dst.off = win_off - h->desc_size;
     }
-    /* only a whole one can be swapped */
-    if (slot && slot->range.base == range->base &&
-        slot->range.size == range->size) {
-        held.slot = slot;
-    }
-    return set_aside(h, &held, may_relocate, done, errp);
+    return set_aside(h, &held, may_relocate, true, done, errp);
 }
 
-uint32_t fadump_hold_in_guest(FadumpHold *h, const FadumpPlace *dst,
-                              const FadumpPlace *src, uint64_t size,
+uint32_t fadump_hold_in_guest(FadumpHold *h, const FadumpRange *range,
+                              const FadumpPlace *dst, const FadumpPlace *src,
                               bool may_relocate, GArray *done, Error **errp)
 {
-    FadumpHeld held = { .src = *src, .dst = *dst, .size = size };
+    FadumpHeld held = { .range = *range, .src = *src, .dst = *dst };
 
-    return set_aside(h, &held, may_relocate, done, errp);
+    return set_aside(h, &held, may_relocate, false, done, errp);
 }
 
 void fadump_hold_undo(FadumpHold *h, const GArray *done)
@@ -537,9 +620,11 @@ void fadump_hold_undo(FadumpHold *h, const GArray *done)
         const char *why;
 
         if (held->method == VIRTIO_FADUMP_METHOD_SWAPPED) {
-            swap_slot(h, held->slot);
+            /* back to a set that was not too large before */
+            swap_range(h, &held->range);
         } else if (held->method == VIRTIO_FADUMP_METHOD_MOVED &&
-                   !try_move(&held->src, &held->dst, held->size, &why)) {
+                   !try_move(&held->src, &held->dst, held->range.size,
+                             &why)) {
             /* the reset goes on; the next boot finds zeros there */
             error_report("fadump-dev: cannot move boot memory back: %s", why);
         }
@@ -569,7 +654,25 @@ static bool may_discard(const FadumpHold *h, const MemoryRegion *mr)
            (qemu_ram_is_shared(mr->ram_block) || mr->ram_block->fd < 0);
 }
 
-void fadump_hold_discard(FadumpHold *h, uint64_t off, uint64_t size)
+/* What was there is not needed any more; @zero: and must not be read again. */
+static void discard_run(FadumpHold *h, const FadumpRamRun *run, uint64_t start,
+                        uint64_t end, bool zero)
+{
+    uint8_t *block = memory_region_get_ram_ptr(run->mr);
+    uint64_t at = run->host - block + (start - run->range.base);
+
+    if (may_discard(h, run->mr)) {
+        ram_block_discard_range(run->mr->ram_block, at, end - start);
+    } else if (zero) {
+        memset(block + at, 0, end - start);
+    } else {
+        return;
+    }
+    /* a migration under way may have sent what was there */
+    memory_region_set_dirty(run->mr, at, end - start);
+}
+
+static void discard(FadumpHold *h, uint64_t off, uint64_t size, bool zero)
 {
     g_autoptr(GArray) runs = fadump_hold_window(h);
     guint i;
@@ -578,47 +681,47 @@ void fadump_hold_discard(FadumpHold *h, uint64_t off, uint64_t size)
         const FadumpRamRun *run = &g_array_index(runs, FadumpRamRun, i);
         uint64_t start = MAX(off, run->range.base);
         uint64_t end = MIN(off + size, run->range.base + run->range.size);
-        const uint8_t *block = memory_region_get_ram_ptr(run->mr);
-        uint64_t at = run->host - block + (start - run->range.base);
 
-        if (start < end && may_discard(h, run->mr)) {
-            ram_block_discard_range(run->mr->ram_block, at, end - start);
-            /* a migration under way may have sent what was there */
-            memory_region_set_dirty(run->mr, at, end - start);
+        if (start < end) {
+            discard_run(h, run, start, end, zero);
         }
     }
 }
 
+void fadump_hold_discard(FadumpHold *h, uint64_t off, uint64_t size)
+{
+    discard(h, off, size, true);
+}
+
 void fadump_hold_drop(FadumpHold *h)
 {
-    fadump_hold_discard(h, 0, h->desc_size + h->held_size);
+    discard(h, 0, fadump_hold_window_size(h), false);
 }
 
 /* ------------------------------------------------------------------ */
 /* Migration                                                          */
 
-uint64_t fadump_hold_get_swapped(const FadumpHold *h)
+bool fadump_hold_set_swapped(FadumpHold *h, const GArray *swapped)
 {
-    uint64_t mask = 0;
+    g_autoptr(GArray) slots = g_array_new(false, false, sizeof(FadumpRange));
+    g_autoptr(GArray) ranges = g_array_copy((GArray *)swapped);
     uint32_t i;
 
     for (i = 0; i < h->nr_slots; i++) {
-        mask |= (uint64_t)h->slots[i].swapped << i;
+        g_array_append_val(slots, h->slots[i].range);
     }
-    return mask;
-}
-
-bool fadump_hold_set_swapped(FadumpHold *h, uint64_t mask)
-{
-    uint32_t i;
-
-    if (h->nr_slots < FADUMP_MAX_SLOTS && mask >> h->nr_slots) {
+    fadump_ranges_normalize(slots);
+    if (!fadump_ranges_normalize(ranges) || ranges->len > FADUMP_MAX_SWAPPED) {
         return false;
     }
-    for (i = 0; i < h->nr_slots; i++) {
-        if (h->slots[i].swapped != ((mask >> i) & 1)) {
-            swap_slot(h, &h->slots[i]);
+    for (i = 0; i < ranges->len; i++) {
+        const FadumpRange *r = &g_array_index(ranges, FadumpRange, i);
+
+        if ((r->base | r->size) % VIRTIO_FADUMP_PAGE_SIZE ||
+            !fadump_ranges_contain(slots, r)) {
+            return false;
         }
     }
+    set_swapped(h, g_steal_pointer(&ranges));
     return true;
 }

@@ -32,11 +32,7 @@ static void tell_vcpus(FadumpDumpInfo *info, const uint8_t *desc)
 
     info->vcpus = le32_to_cpu(h->nr_vcpus);
     for (i = 0; i < info->vcpus; i++) {
-        const struct virtio_fadump_vcpu *vcpu =
-            (const void *)(desc + le64_to_cpu(h->vcpus_off) +
-                           (uint64_t)i * le32_to_cpu(h->vcpu_size));
-
-        if (vcpu->flags & cpu_to_le32(VIRTIO_FADUMP_VCPU_F_REGS_LOST)) {
+        if (fadump_desc_vcpu(desc, i)->flags & cpu_to_le32(VIRTIO_FADUMP_VCPU_F_REGS_LOST)) {
             QAPI_LIST_APPEND(tail, i);
         }
     }
@@ -48,12 +44,10 @@ static void tell_memory(FadumpDumpInfo *info, const uint8_t *desc)
     uint32_t i;
 
     for (i = 0; i < le32_to_cpu(h->nr_ranges); i++) {
-        const struct virtio_fadump_range *r =
-            (const void *)(desc + le64_to_cpu(h->ranges_off) +
-                           (uint64_t)i * le32_to_cpu(h->range_size));
+        const struct virtio_fadump_range *r = fadump_desc_range(desc, i);
 
         info->memory += le64_to_cpu(r->held);
-        if (le32_to_cpu(r->where) == VIRTIO_FADUMP_WHERE_SHM) {
+        if (le32_to_cpu(r->where) == VIRTIO_FADUMP_WHERE_WINDOW) {
             info->held += le64_to_cpu(r->held);
         }
         switch (le32_to_cpu(r->method)) {
@@ -85,12 +79,21 @@ FadumpDumpInfo *virtio_fadump_dump_info(VirtIOFadump *s)
     info->has_crash_cpu = info->crash_cpu != VIRTIO_FADUMP_CPU_NONE;
     info->time = le64_to_cpu(h->time_ns) / NANOSECONDS_PER_SECOND;
     info->capture_time = le64_to_cpu(h->capture_ns);
-    info->vmcoreinfo = fadump_desc_has_note(desc, "VMCOREINFO");
+    info->vmcoreinfo = h->vmcoreinfo.size;
     info->boots = s->nr_boots;
     info->lost = s->nr_lost;
     tell_vcpus(info, desc);
     tell_memory(info, desc);
     return info;
+}
+
+/* What the boot after a crash has, or this one, after the one that was. */
+static uint64_t boot_mem(const VirtIOFadump *s)
+{
+    bool full = s->state == VIRTIO_FADUMP_STATE_DUMP_AVAILABLE ? s->held_full
+                                                               : s->full;
+
+    return fadump_ranges_size(full ? s->ram_map : s->boot);
 }
 
 FadumpInfo *qmp_query_fadump(Error **errp)
@@ -104,7 +107,8 @@ FadumpInfo *qmp_query_fadump(Error **errp)
     info = g_new0(FadumpInfo, 1);
     info->state = s->state;
     info->early = virtio_fadump_armed_early(s);
-    info->boot_mem = fadump_ranges_size(s->boot);
+    info->yielded = s->yielded;
+    info->boot_mem = boot_mem(s);
     info->max_boots = s->max_boots;
     if (s->state == VIRTIO_FADUMP_STATE_DUMP_AVAILABLE) {
         info->dump = virtio_fadump_dump_info(s);

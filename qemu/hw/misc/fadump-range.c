@@ -48,21 +48,37 @@ bool fadump_ranges_normalize(GArray *ranges)
     return true;
 }
 
-bool fadump_ranges_contain(const GArray *map, const FadumpRange *r)
+bool fadump_range_intersect(const FadumpRange *a, const FadumpRange *b,
+                            FadumpRange *part)
+{
+    uint64_t base = MAX(a->base, b->base);
+    uint64_t end = MIN(a->base + a->size, b->base + b->size);
+
+    part->base = base;
+    part->size = end - base;
+    return base < end;
+}
+
+const FadumpRange *fadump_ranges_find(const GArray *map, const FadumpRange *r)
 {
     guint i;
 
     if (!fadump_range_valid(r)) {
-        return false;
+        return NULL;
     }
     for (i = 0; i < map->len; i++) {
         const FadumpRange *m = &g_array_index(map, FadumpRange, i);
 
         if (r->base >= m->base && r->base - m->base < m->size) {
-            return r->size <= m->size - (r->base - m->base);
+            return r->size <= m->size - (r->base - m->base) ? m : NULL;
         }
     }
-    return false;
+    return NULL;
+}
+
+bool fadump_ranges_contain(const GArray *map, const FadumpRange *r)
+{
+    return fadump_ranges_find(map, r);
 }
 
 uint64_t fadump_ranges_size(const GArray *map)
@@ -117,6 +133,42 @@ static gint u64_cmp(gconstpointer pa, gconstpointer pb)
     uint64_t a = *(const uint64_t *)pa, b = *(const uint64_t *)pb;
 
     return a < b ? -1 : a > b;
+}
+
+static void append_borders(GArray *borders, const GArray *ranges)
+{
+    guint i;
+
+    for (i = 0; i < ranges->len; i++) {
+        const FadumpRange *r = &g_array_index(ranges, FadumpRange, i);
+        uint64_t end = r->base + r->size;
+
+        g_array_append_val(borders, r->base);
+        g_array_append_val(borders, end);
+    }
+}
+
+GArray *fadump_ranges_xor(const GArray *a, const GArray *b)
+{
+    g_autoptr(GArray) borders = g_array_new(false, false, sizeof(uint64_t));
+    GArray *out = g_array_new(false, false, sizeof(FadumpRange));
+    guint i;
+
+    append_borders(borders, a);
+    append_borders(borders, b);
+    g_array_sort(borders, u64_cmp);
+    /* each border changes whether what follows is in: two of one address, not */
+    for (i = 0; i + 1 < borders->len; i += 2) {
+        uint64_t base = g_array_index(borders, uint64_t, i);
+        uint64_t end = g_array_index(borders, uint64_t, i + 1);
+        FadumpRange r = { base, end - base };
+
+        if (r.size) {
+            g_array_append_val(out, r);
+        }
+    }
+    fadump_ranges_normalize(out);
+    return out;
 }
 
 GArray *fadump_pieces_cut(const GArray *pieces, GArray *cuts)

@@ -276,7 +276,7 @@ static bool plan(FadumpSave *save, const uint8_t *desc, const GArray *window,
         const FadumpElfSegment *seg =
             &g_array_index(segments, FadumpElfSegment, i);
 
-        if (!add_ram(save, seg->shm ? window : runs, seg->src, seg->size,
+        if (!add_ram(save, seg->window ? window : runs, seg->src, seg->size,
                      errp)) {
             return false;
         }

@@ -94,13 +94,18 @@ def _parse(path):
                 continue
             if kind.startswith('struct virtio_fadump_'):
                 inner = structs[kind.removeprefix('struct virtio_fadump_')]
+                # The header of a request is its own, a part has a name.
+                prefix = '' if field == 'hdr' else field + '_'
                 for sub, (_, fmt) in inner.fields.items():
-                    s.add(sub, fmt)
+                    s.add(prefix + sub, fmt)
             else:
                 s.add(field, (array.strip('[]') if array else '') +
                       _CODES[kind])
     return names, structs
 
+
+# Where QEMU shows the descriptor to firmware and initramfs scripts
+FW_CFG_FILE = 'etc/fadump-dump'
 
 _names, _structs = _parse(HEADER)
 globals().update(_names)
@@ -138,13 +143,18 @@ class Descriptor:
                                  h['vcpu_size'])
         self.ranges = self._table('range', h['ranges_off'], h['nr_ranges'],
                                   h['range_size'])
-        self.notes = data[h['notes_off']:h['notes_off'] + h['notes_size']]
-        self.param = data[h['param_off']:h['param_off'] + h['param_size']]
+        self.vmcoreinfo = self.part(h, 'vmcoreinfo')
+        self.crash_note = self.part(h, 'crash_note')
 
     def _table(self, name, offset, count, size):
         # This module's own "range" is the structure of that name.
         return [_structs[name].unpack(self.data, offset + i * size)
                 for i in builtins.range(count)]
+
+    def part(self, element, name):
+        """The bytes of a part that an element of the descriptor names."""
+        at = element[name + '_off']
+        return self.data[at:at + element[name + '_size']]
 
     @property
     def cause(self):
@@ -155,13 +165,13 @@ class Descriptor:
         return self.header['crash_cpu']
 
     @property
-    def boot_mem_size(self):
-        return self.header['boot_mem_size']
+    def boot_mem(self):
+        return self.header['boot_mem']
 
     def held_outside(self):
         """Bytes that were set aside out of the guest's RAM."""
         return sum(r['held'] for r in self.ranges
-                   if r['where'] == _names['WHERE_SHM'])
+                   if r['where'] == _names['WHERE_WINDOW'])
 
     def set_aside(self, method):
         """Bytes of boot memory that were set aside that way."""

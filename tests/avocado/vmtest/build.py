@@ -97,11 +97,20 @@ def find_kernel(which=None):
     return Kernel(releases[-1]) if releases else None
 
 
-def crash_tool():
-    path = os.path.join(BUILD, 'tools', 'crash')
+def crash_tool(name='crash'):
+    path = os.path.join(BUILD, 'tools', name)
     if not os.access(path, os.X_OK):
         raise NotBuilt(f'{path} is not there: run "make" at the top first')
     return path
+
+
+def crash_command(kernel):
+    """The crash(8) that opens dumps of that kernel. Debian 13's knows nothing
+    of Linux 7, and Debian's newest looks for modules where they no longer
+    are."""
+    if _version_key(kernel.release)[0] < 7:
+        return [crash_tool()]
+    return [crash_tool('crash-newest'), '--no_modules']
 
 
 def host_program(name):

@@ -38,7 +38,11 @@ GUESTS = (
 PROGRAM = {'mremap': 'host program: moved',
            'threads': 'host program: copied by threads',
            'bounce': 'host program: copied through 32 MiB',
-           'bounce-warm': 'host program: the same, warm'}
+           'bounce-warm': 'host program: copied through 32 MiB, warm'}
+
+
+def properties(boot_mem):
+    return 'full=on' if boot_mem == 'full' else f'boot-mem={boot_mem}'
 
 
 def one(lab, record, run, table, case, x, peer, memory, boot_mem, vcpus):
@@ -46,7 +50,7 @@ def one(lab, record, run, table, case, x, peer, memory, boot_mem, vcpus):
     with record.attempt(run, (table, case, name)), \
             lab.guest('capture', memory, backend=backend, vcpus=vcpus,
                       tiny='h', spare=memory if boot_mem == 'full' else
-                      boot_mem, fadump=f'boot-mem={boot_mem}{prop}') as guest:
+                      boot_mem, fadump=properties(boot_mem) + prop) as guest:
         guest.start()
         ns = capture(guest)
         guest.wait_tiny(2, 120 * build.TIMEOUT_SCALE)

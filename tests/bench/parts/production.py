@@ -20,7 +20,7 @@ disk is synchronized.
 
 - *reboot*: `reboot -f` of a guest without the device, and no dump: nothing can be
   faster that goes through the firmware.
-- *fadump-dev, `boot-mem=full`*: the next boot has all memory; the dump is saved
+- *fadump-dev, `full=on`*: the next boot has all memory; the dump is saved
   while production runs.
 - *fadump-dev*: the next boot is production in boot memory of 512 MiB; it saves
   the dump and writes to `release_mem`.
@@ -35,7 +35,7 @@ they can be.
 '''
 
 REBOOT = 'reboot'
-FULL = 'fadump-dev, `boot-mem=full`'
+FULL = 'fadump-dev, `full=on`'
 CONFINED = 'fadump-dev'
 KDUMP = 'kdump'
 HOST = 'dump-guest-memory'
@@ -155,7 +155,7 @@ def host_dump(guest, clock):
 WAYS = (
     # peer, how, options of the guest
     (REBOOT, reboot, {'fadump': None}),
-    (FULL, fadump_full, {'fadump': 'boot-mem=full', 'spare': 2 << 30}),
+    (FULL, fadump_full, {'fadump': 'full=on', 'spare': 2 << 30}),
     (CONFINED, fadump, {'fadump': 'boot-mem=512M', 'spare': 512 << 20}),
     (KDUMP, kdump, {'fadump': None, 'cmdline': CRASHKERNEL}),
     (HOST, host_dump, {'fadump': None, 'args':
@@ -167,7 +167,7 @@ def measure(lab, record):
     record.table('time', 'Time since the crash', 's', 'reached',
                  [REBOOT, KDUMP], plot='bars')
     record.table('size', 'Size of the dump', 'MB', 'dump', [KDUMP])
-    record.target('`boot-mem=full`: all memory within 10 % of an ordinary '
+    record.target('`full=on`: all memory within 10 % of an ordinary '
                   'reboot', 'time', ALL, FULL, REBOOT, 1.1)
     record.target('confined: service up in no more than half of kdump\'s time',
                   'time', UP, CONFINED, KDUMP, 0.5)

@@ -36,13 +36,13 @@ static noinline __noclone void fadump_hang_here(void *unused)
 {
 	asm volatile(".globl fadump_hang_loop\n"
 		     "fadump_hang_loop:\n\t"
-		     ANNOTATE_NOENDBR
+		     ANNOTATE_NOENDBR "\n\t"
 		     "pause\n\t"
 		     "test %%rbx, %%rbx\n\t"
 		     "jne fadump_hang_loop\n"
 		     ".globl fadump_hang_loop_end\n"
 		     "fadump_hang_loop_end:\n\t"
-		     ANNOTATE_NOENDBR
+		     ANNOTATE_NOENDBR "\n\t"
 		     : : "b" (IN_LOOP | smp_processor_id()) : "memory", "cc");
 }
 
@@ -65,7 +65,7 @@ static noinline __noclone void fadump_hang_triple(void)
 	load_idt(&none);
 	asm volatile(".globl fadump_hang_fault\n"
 		     "fadump_hang_fault:\n\t"
-		     ANNOTATE_NOENDBR
+		     ANNOTATE_NOENDBR "\n\t"
 		     "testb $1, (%0)\n\t"
 		     : : "r" (1UL << 63), "b" (AT_FAULT | smp_processor_id())
 		     : "memory", "cc");

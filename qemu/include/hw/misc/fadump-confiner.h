@@ -32,6 +32,14 @@ typedef enum FadumpVcpuRuns {
     FADUMP_VCPU_OS,
 } FadumpVcpuRuns;
 
+/* Whether a vCPU runs, or would. */
+typedef enum FadumpVcpuPower {
+    FADUMP_VCPU_ON,
+    /* it was powered off, or nothing has started it */
+    FADUMP_VCPU_OFF,
+    FADUMP_VCPU_POWER_UNKNOWN,
+} FadumpVcpuPower;
+
 struct FadumpConfinerClass {
     InterfaceClass parent_class;
 
@@ -48,16 +56,36 @@ struct FadumpConfinerClass {
     GArray *(*ram_map)(FadumpConfiner *c);
 
     /*
-     * Called once, when the device is realized: the boot memory (normalized
-     * array of FadumpRange) that this machine needs if @size bytes are asked
-     * for. The caller frees. NULL with @errp set, message and cure, if a boot
-     * cannot be confined to that.
+     * What a guest of this machine hot-adds at least, a power of two:
+     * preserved memory begins and ends at multiples of it.
      */
-    GArray *(*prepare)(FadumpConfiner *c, uint64_t size, Error **errp);
+    uint64_t (*block_size)(FadumpConfiner *c);
+
+    /*
+     * The boot memory that this machine needs if @size bytes of it, a multiple
+     * of the block size or all RAM, are asked for: a normalized array of
+     * FadumpRange, which the caller frees. The same for the same @size always;
+     * that of a smaller @size lies in it.
+     */
+    GArray *(*boot_ranges)(FadumpConfiner *c, uint64_t size);
+
+    /*
+     * Called once, when the device is realized. False with @errp set, message
+     * and cure, if no boot of this machine can be confined.
+     */
+    bool (*prepare)(FadumpConfiner *c, Error **errp);
+
+    /*
+     * Called once, after prepare(), and NULL where a machine's map has no such
+     * place: where in guest-physical address space a window of @size bytes can
+     * lie, a multiple of 1 GiB. Firmware and device windows keep off from now
+     * on. 0 with @errp set, message and cure, if there is no room.
+     */
+    uint64_t (*window_base)(FadumpConfiner *c, uint64_t size, Error **errp);
 
     /*
      * From now on firmware, bootloader and kernel are told of no RAM but
-     * @boot, a normalized array of FadumpRange from prepare(), over any number
+     * @boot, a normalized array of FadumpRange, over any number
      * of resets until lift(). Called at the head of a reset, before any device
      * is reset, or when the machine's state has been loaded.
      */
@@ -68,6 +96,9 @@ struct FadumpConfinerClass {
 
     /* What @cpu, stopped and synchronized, runs. */
     FadumpVcpuRuns (*vcpu_runs)(FadumpConfiner *c, CPUState *cpu);
+
+    /* What @cpu, stopped and synchronized, was before. */
+    FadumpVcpuPower (*vcpu_power)(FadumpConfiner *c, CPUState *cpu);
 
     /*
      * The registers of @cpu are lost, and it is about to be reset. Give it the

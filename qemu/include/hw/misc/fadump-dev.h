@@ -14,6 +14,7 @@
 #include "hw/misc/fadump-hold.h"
 #include "hw/misc/fadump-range.h"
 #include "hw/misc/fadump-save.h"
+#include "qapi/qapi-types-fadump.h"
 #include "qemu/notify.h"
 #include "qemu/uuid.h"
 #include "qom/object.h"
@@ -23,14 +24,18 @@
 OBJECT_DECLARE_SIMPLE_TYPE(VirtIOFadump, VIRTIO_FADUMP)
 
 #define VIRTIO_FADUMP_BOOT_MEM_PROP "boot-mem"
+#define VIRTIO_FADUMP_BOOT_MEM_MAX_PROP "boot-mem-max"
+#define VIRTIO_FADUMP_FULL_PROP "full"
 #define VIRTIO_FADUMP_CAPTURE_HOST_RESET_PROP "capture-host-reset"
 #define VIRTIO_FADUMP_MAX_BOOTS_PROP "max-boots"
 #define VIRTIO_FADUMP_EARLY_PROP "early"
 #define VIRTIO_FADUMP_HOST_MEM_PROP "host-mem"
 #define VIRTIO_FADUMP_GUEST_MEM_PROP "guest-mem"
+#define VIRTIO_FADUMP_CONFINE_PROP "confine"
+#define VIRTIO_FADUMP_DISCARD_PROP "discard"
 
-/* boot-mem=full: all RAM, and the next boot is not confined */
-#define FADUMP_BOOT_MEM_FULL UINT64_MAX
+/* fw_cfg file with the dump descriptor; empty while no dump is held */
+#define FADUMP_FW_CFG_FILE "etc/fadump-dump"
 
 /*
  * Regions in one registration. A guest that gives destinations needs one for
@@ -45,57 +50,79 @@ typedef struct FadumpDest {
     uint64_t dst;
 } FadumpDest;
 
+/* From @base on, up to that of the next, RAM is on NUMA node @node. */
+typedef struct FadumpNode {
+    uint64_t base;
+    uint32_t node;
+} FadumpNode;
+
 /* All of it is protected by the BQL. */
 struct VirtIOFadump {
     VirtIODevice parent_obj;
 
     VirtQueue *ctrl_vq;
-    VirtQueue *event_vq;
-
     FadumpHold hold;
 
     FadumpConfiner *confiner;
-    /* of FadumpRange: RAM of an ordinary boot, and of a confined one */
+    /* of FadumpRange: RAM of an ordinary boot */
     GArray *ram_map;
-    GArray *boot;
-    /* address below which all RAM is boot memory */
-    uint64_t boot_top;
+    /* of FadumpNode, ascending; empty without NUMA */
+    GArray *nodes;
+    /* where the window lies, 0 if it has a BAR */
+    uint64_t window_addr;
+    /* what a guest hot-adds at least */
+    uint64_t block_size;
+    uint64_t discard_size;
 
     Notifier reset_notifier;
     Notifier crash_notifier;
     Notifier machine_done;
+    VMChangeStateEntry *vm_change;
 
-    /*
-     * bytes of boot memory that the user asked for, 0 for the default, or
-     * FADUMP_BOOT_MEM_FULL
-     */
+    /* properties; sizes of 0 stand for the default until the device is real */
     uint64_t boot_mem;
+    uint64_t boot_mem_max;
+    bool full;
     bool capture_host_reset;
     uint32_t max_boots;
     bool early;
-    /* boot memory may be set aside in host memory, or in the guest's own */
-    bool host_mem;
-    bool guest_mem;
+    /* 1 << VIRTIO_FADUMP_F_* */
+    uint64_t host_features;
+    /* for tests: as on a machine that has no place for the window */
+    bool window_bar;
 
     /* VIRTIO_FADUMP_STATE_* */
     uint32_t state;
+    /*
+     * the size that is registered, or was at the capture of the dump that is
+     * held, else the default; and its ranges, of FadumpRange
+     */
+    uint64_t boot_size;
+    GArray *boot;
     /* what the guest registered, size 0 for none */
     FadumpRange vmcoreinfo;
-    FadumpRange param;
+    FadumpRange crash_note;
     /* boot memory that is not in here goes to host memory */
     FadumpDest dests[FADUMP_MAX_REGIONS];
     uint32_t nr_dests;
-    /* for migration only: which slots of hold are swapped */
-    uint64_t swapped;
+    /* a crash kernel of the guest's own has taken over */
+    bool yielded;
+    /* for migration only: what of hold is swapped */
+    FadumpRange swapped[FADUMP_MAX_SWAPPED];
+    uint32_t nr_swapped;
     /* the guest has announced that its next reset is no crash */
     bool announced;
     /* of the dump that is held */
     uint64_t desc_size;
+    /* all RAM was set aside */
+    bool held_full;
     /* or that was held last */
     QemuUUID dump_id;
     uint32_t nr_lost;
     uint32_t nr_boots;
     bool boot_counted;
+    /* a dump is held, or was in this boot and a reader may have it mapped */
+    bool window_shown;
 
     /*
      * Why a reset that was requested but has not happened yet was requested,
@@ -105,13 +132,19 @@ struct VirtIOFadump {
     uint32_t pending_cpu;
     /* a crash of the boot that now ends was seen; the dump before it is kept */
     bool crash_lost;
-    /* EVENT_RELEASED waits for a buffer, or for the machine to run */
-    bool event_pending;
+    /* the driver is to be told of a change when there is one and it runs */
+    bool notify_pending;
 
     /* the fadump-save job that runs, or the last one */
     FadumpSave *save;
     Error *save_blocker;
 };
+
+/* Whether the feature is offered. */
+static inline bool fadump_offers(const VirtIOFadump *s, unsigned int feature)
+{
+    return virtio_has_feature(s->host_features, feature);
+}
 
 /* What is held now, for QMP; the caller frees. DUMP_AVAILABLE only. */
 FadumpDumpInfo *virtio_fadump_dump_info(VirtIOFadump *s);
@@ -126,6 +159,39 @@ bool virtio_fadump_armed_early(const VirtIOFadump *s);
 bool virtio_fadump_trigger(VirtIOFadump *s, Error **errp);
 bool virtio_fadump_save(VirtIOFadump *s, const char *protocol, Error **errp);
 bool virtio_fadump_host_release(VirtIOFadump *s, Error **errp);
+
+/* Bytes of boot memory that @size stands for: what GET_BOOT_MEM grants. */
+uint64_t fadump_grant(const VirtIOFadump *s, uint64_t size);
+
+/* Boot memory of a size that fadump_grant() gave; the caller frees. */
+GArray *fadump_boot_of(const VirtIOFadump *s, uint64_t size);
+
+void fadump_set_state(VirtIOFadump *s, uint32_t state);
+
+/* Forget what is registered, if anything is, and become IDLE. */
+void fadump_unregister(VirtIOFadump *s);
+
+/* As fadump_unregister(), for a guest that wants its next reset to be one. */
+void fadump_announce(VirtIOFadump *s);
+
+/* Drop the dump that is held; the next boot has all memory. */
+void fadump_release(VirtIOFadump *s, FadumpReleaseReason reason);
+
+/* ---- fadump-ctrl.c ---- */
+
+void fadump_handle_ctrl(VirtIODevice *vdev, VirtQueue *vq);
+
+/*
+ * Why boot memory at @src of this machine cannot go to @dst in guest RAM, with
+ * @boot as boot memory and @n destinations there are already, or NULL.
+ */
+const char *fadump_check_dest(const VirtIOFadump *s, const GArray *boot,
+                              const FadumpRange *src, uint64_t dst,
+                              const FadumpDest *others, uint32_t n);
+
+/* Whether a registration can name @r for up to @max bytes to be read. */
+bool fadump_note_region_ok(const VirtIOFadump *s, const FadumpRange *r,
+                           uint64_t max);
 
 /* ---- fadump-capture.c ---- */
 

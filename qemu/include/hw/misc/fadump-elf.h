@@ -15,9 +15,9 @@ typedef struct FadumpElfSegment {
     /* in the file, bytes */
     uint64_t offset;
     uint64_t size;
-    /* where its content lies: guest-physical, or offset in the shm region */
+    /* where its content lies: guest-physical, or offset in the window */
     uint64_t src;
-    bool shm;
+    bool window;
 } FadumpElfSegment;
 
 /*

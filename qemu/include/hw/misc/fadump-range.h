@@ -34,11 +34,21 @@ bool fadump_range_overlaps(const FadumpRange *a, const FadumpRange *b);
  */
 bool fadump_ranges_normalize(GArray *ranges);
 
+/* The part of @a that lies in @b, both valid; false: none. */
+bool fadump_range_intersect(const FadumpRange *a, const FadumpRange *b,
+                            FadumpRange *part);
+
+/* The range of @map, which must be normalized, that @r lies in, or NULL. */
+const FadumpRange *fadump_ranges_find(const GArray *map, const FadumpRange *r);
+
 /*
  * Whether @r lies completely in the union of @map; @map (of FadumpRange) must
  * be normalized.
  */
 bool fadump_ranges_contain(const GArray *map, const FadumpRange *r);
+
+/* What is in one of @a and @b and not in the other; all are normalized. */
+GArray *fadump_ranges_xor(const GArray *a, const GArray *b);
 
 /* Sum of the sizes in @map, which must be normalized. */
 uint64_t fadump_ranges_size(const GArray *map);
@@ -61,7 +71,8 @@ GArray *fadump_pieces_cut(const GArray *pieces, GArray *cuts);
  * power of two) at the end of each RAM range, for a guest can only hot-add
  * whole blocks; and, where the RAM that @low_limit lies in or follows ends
  * above @low_limit but not above 4 GiB, the last block of that RAM too
- * (@low_limit 0: no such rule). Returns a normalized array of FadumpRange.
+ * (@low_limit 0: no such rule). Boot memory of a smaller @size lies in it.
+ * Returns a normalized array of FadumpRange.
  */
 GArray *fadump_boot_ranges(const GArray *map, uint64_t size, uint64_t block,
                            uint64_t low_limit);

@@ -13,7 +13,7 @@ typedef struct FadumpSave FadumpSave;
 /*
  * Start to write the dump whose checked descriptor is at @desc to @protocol:
  * "file:PATH" or "fd:NAME" as dump-guest-memory has them. @window tells where
- * shared memory region 0 lies, an array of FadumpRamRun by offset in it. The
+ * the window lies, an array of FadumpRamRun by offset in it. The
  * caller keeps the dump held, and the machine from being migrated, until @done
  * is called with @opaque, under the BQL, in the main loop. NULL with @errp set
  * if it cannot start.

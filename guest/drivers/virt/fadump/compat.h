@@ -3,9 +3,12 @@
  * What differs between the kernels that the driver is built for. A copy in a
  * kernel tree has no need of it.
  */
-#ifndef _FADUMP_VIRTIO_COMPAT_H
-#define _FADUMP_VIRTIO_COMPAT_H
+#ifndef _FADUMP_COMPAT_H
+#define _FADUMP_COMPAT_H
 
+#include <linux/cpu.h>
+#include <linux/device.h>
+#include <linux/memory_hotplug.h>
 #include <linux/mm.h>
 #include <linux/version.h>
 #include <linux/virtio_config.h>
@@ -54,6 +57,23 @@ static inline int fadump_find_vqs(struct virtio_device *vdev,
 #define virtio_find_vqs fadump_find_vqs
 #endif
 
+/* The root device of a subsystem was a member of it. */
+static inline struct device *fadump_cpu_root(void)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 4, 0)
+	return bus_get_dev_root(&cpu_subsys);
+#else
+	return get_device(cpu_subsys.dev_root);
+#endif
+}
+
+/* Where the memory map could not be put there, the flag was an error. */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 6, 0)
+#define FADUMP_MHP_MEMMAP	MHP_MEMMAP_ON_MEMORY
+#else
+#define FADUMP_MHP_MEMMAP	MHP_NONE
+#endif
+
 /* alloc_contig_range() took the migrate type of the range. */
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 16, 0)
 #define FADUMP_CONTIG_FLAGS	ACR_FLAGS_NONE
@@ -61,4 +81,4 @@ static inline int fadump_find_vqs(struct virtio_device *vdev,
 #define FADUMP_CONTIG_FLAGS	MIGRATE_MOVABLE
 #endif
 
-#endif /* _FADUMP_VIRTIO_COMPAT_H */
+#endif /* _FADUMP_COMPAT_H */

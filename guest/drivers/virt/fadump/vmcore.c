@@ -12,17 +12,19 @@
  */
 #define pr_fmt(fmt) "fadump: " fmt
 
+#include <linux/capability.h>
 #include <linux/fs.h>
 #include <linux/io.h>
 #include <linux/mm.h>
 #include <linux/proc_fs.h>
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
+#include <linux/security.h>
 #include <linux/slab.h>
 #include <linux/uio.h>
 
 #include "compat.h"
-#include "fadump-virtio.h"
+#include "fadump.h"
 
 /* Most that is copied without looking at signals and the scheduler. */
 #define FADUMP_COPY_CHUNK	((size_t)4 << 20)
@@ -49,7 +51,6 @@ struct fadump_vmcore {
 	struct fadump_seg *segs;
 	/* where each is mapped */
 	void **maps;
-	phys_addr_t shm_addr;
 
 	struct proc_dir_entry *pde;
 	/* files, hidden; taken inside of mmap_lock */
@@ -58,6 +59,9 @@ struct fadump_vmcore {
 	/* no new mappings, and no more reading */
 	bool hidden;
 };
+
+/* NULL if there is none; under fadump.lock, or while the file is there */
+static struct fadump_vmcore *fadump_vmcore;
 
 /* Index of the segment that has file offset @pos, which lies behind the header. */
 static u32 fadump_vmcore_find(const struct fadump_vmcore *vc, u64 pos)
@@ -79,18 +83,52 @@ static phys_addr_t fadump_seg_phys(const struct fadump_vmcore *vc, u32 i)
 {
 	const struct fadump_seg *s = &vc->segs[i];
 
-	return s->shm ? vc->shm_addr + s->src : s->src;
+	return s->window ? fadump.dev->window.addr + s->src : s->src;
+}
+
+/* Where the content of file offset @pos is mapped, and how much is there. */
+static const void *fadump_vmcore_at(const struct fadump_vmcore *vc, u64 pos,
+				    u64 *avail)
+{
+	u64 off;
+	u32 i;
+
+	if (pos < vc->layout.hdr_size) {
+		*avail = vc->layout.hdr_size - pos;
+		return vc->hdr + pos;
+	}
+	i = fadump_vmcore_find(vc, pos);
+	off = pos - vc->segs[i].offset;
+	*avail = vc->segs[i].size - off;
+	return vc->maps[i] + off;
+}
+
+/* The same as an address. */
+static phys_addr_t fadump_vmcore_phys(const struct fadump_vmcore *vc, u64 pos,
+				      u64 *avail)
+{
+	u64 off;
+	u32 i;
+
+	if (pos < vc->layout.hdr_size) {
+		*avail = vc->layout.hdr_size - pos;
+		return virt_to_phys(vc->hdr) + pos;
+	}
+	i = fadump_vmcore_find(vc, pos);
+	off = pos - vc->segs[i].offset;
+	*avail = vc->segs[i].size - off;
+	return fadump_seg_phys(vc, i) + off;
 }
 
 static ssize_t fadump_vmcore_read_iter(struct kiocb *iocb, struct iov_iter *to)
 {
-	struct fadump_vmcore *vc = fadump.vmcore;
+	struct fadump_vmcore *vc = fadump_vmcore;
 	ssize_t done = 0;
 
 	while (iov_iter_count(to)) {
 		u64 pos = iocb->ki_pos;
+		const void *src;
 		size_t want, n;
-		void *src;
 		u64 avail;
 
 		if (iocb->ki_pos < 0 || pos >= vc->layout.file_size)
@@ -107,17 +145,7 @@ static ssize_t fadump_vmcore_read_iter(struct kiocb *iocb, struct iov_iter *to)
 			break;
 		}
 
-		if (pos < vc->layout.hdr_size) {
-			src = vc->hdr + pos;
-			avail = vc->layout.hdr_size - pos;
-		} else {
-			u32 i = fadump_vmcore_find(vc, pos);
-			u64 off = pos - vc->segs[i].offset;
-
-			src = vc->maps[i] + off;
-			avail = vc->segs[i].size - off;
-		}
-
+		src = fadump_vmcore_at(vc, pos, &avail);
 		want = min_t(u64, avail, min(iov_iter_count(to),
 					     FADUMP_COPY_CHUNK));
 		n = copy_to_iter(src, want, to);
@@ -175,7 +203,7 @@ static void fadump_vmcore_drop_mms(struct list_head *mms)
 
 static int fadump_vmcore_mmap(struct file *file, struct vm_area_struct *vma)
 {
-	struct fadump_vmcore *vc = fadump.vmcore;
+	struct fadump_vmcore *vc = fadump_vmcore;
 	u64 pos = (u64)vma->vm_pgoff << PAGE_SHIFT;
 	u64 size = vma->vm_end - vma->vm_start;
 	unsigned long addr = vma->vm_start;
@@ -197,16 +225,7 @@ static int fadump_vmcore_mmap(struct file *file, struct vm_area_struct *vma)
 		phys_addr_t phys;
 		u64 n;
 
-		if (pos < vc->layout.hdr_size) {
-			phys = virt_to_phys(vc->hdr) + pos;
-			n = vc->layout.hdr_size - pos;
-		} else {
-			u32 i = fadump_vmcore_find(vc, pos);
-			u64 off = pos - vc->segs[i].offset;
-
-			phys = fadump_seg_phys(vc, i) + off;
-			n = vc->segs[i].size - off;
-		}
+		phys = fadump_vmcore_phys(vc, pos, &n);
 		n = min(n, size);
 
 		ret = remap_pfn_range(vma, addr, PHYS_PFN(phys), n,
@@ -220,10 +239,21 @@ static int fadump_vmcore_mmap(struct file *file, struct vm_area_struct *vma)
 	return 0;
 }
 
+/*
+ * A kdump kernel runs nothing but the saving of its dump; this one runs all that
+ * the machine is for. So it takes what reading /proc/kcore takes.
+ */
 static int fadump_vmcore_open(struct inode *inode, struct file *file)
 {
-	struct fadump_vmcore *vc = fadump.vmcore;
+	struct fadump_vmcore *vc = fadump_vmcore;
 	struct fadump_vmcore_file *vf;
+	int ret;
+
+	if (!capable(CAP_SYS_RAWIO))
+		return -EPERM;
+	ret = security_locked_down(LOCKDOWN_KCORE);
+	if (ret)
+		return ret;
 
 	vf = kmalloc(sizeof(*vf), GFP_KERNEL);
 	if (!vf)
@@ -240,7 +270,7 @@ static int fadump_vmcore_open(struct inode *inode, struct file *file)
 
 static int fadump_vmcore_release(struct inode *inode, struct file *file)
 {
-	struct fadump_vmcore *vc = fadump.vmcore;
+	struct fadump_vmcore *vc = fadump_vmcore;
 	struct fadump_vmcore_file *vf = file->private_data;
 
 	mutex_lock(&vc->lock);
@@ -260,11 +290,16 @@ static const struct proc_ops fadump_vmcore_ops = {
 	.proc_mmap	= fadump_vmcore_mmap,
 };
 
-int fadump_vmcore_show(struct fadump *fd)
+/**
+ * fadump_vmcore_show - there is the file
+ *
+ * Return: 0, also where there is nothing to show, or a negative errno.
+ */
+int fadump_vmcore_show(void)
 {
-	struct fadump_vmcore *vc = fd->vmcore;
+	struct fadump_vmcore *vc = fadump_vmcore;
 
-	if (!vc)
+	if (!vc || vc->pde)
 		return 0;
 
 	vc->hidden = false;
@@ -276,13 +311,15 @@ int fadump_vmcore_show(struct fadump *fd)
 	return 0;
 }
 
-/*
- * Takes the file away, and every mapping of it. Nobody looks at the dump when
- * this returns; a process that still touches its mapping gets SIGBUS.
+/**
+ * fadump_vmcore_hide - take the file away, and every mapping of it
+ *
+ * Nobody looks at the dump when this returns; a process that still touches its
+ * mapping gets SIGBUS.
  */
-void fadump_vmcore_hide(struct fadump *fd)
+void fadump_vmcore_hide(void)
 {
-	struct fadump_vmcore *vc = fd->vmcore;
+	struct fadump_vmcore *vc = fadump_vmcore;
 	struct fadump_vmcore_file *vf;
 	struct fadump_vmcore_mm *m;
 	LIST_HEAD(mms);
@@ -317,16 +354,19 @@ void fadump_vmcore_hide(struct fadump *fd)
 	vc->pde = NULL;
 }
 
-void fadump_vmcore_destroy(struct fadump *fd)
+/**
+ * fadump_vmcore_destroy - undo fadump_vmcore_create()
+ */
+void fadump_vmcore_destroy(void)
 {
-	struct fadump_vmcore *vc = fd->vmcore;
+	struct fadump_vmcore *vc = fadump_vmcore;
 	u32 i;
 
 	if (!vc)
 		return;
 
-	fadump_vmcore_hide(fd);
-	fd->vmcore = NULL;
+	fadump_vmcore_hide();
+	fadump_vmcore = NULL;
 
 	for (i = 0; vc->maps && i < vc->layout.nr_segs; i++)
 		if (vc->maps[i])
@@ -339,40 +379,14 @@ void fadump_vmcore_destroy(struct fadump *fd)
 	kfree(vc);
 }
 
-int fadump_vmcore_create(struct fadump *fd)
+/*
+ * Whole ranges: one mapping with large pages costs a few KiB of page tables, one
+ * for each page that is read costs most of the time.
+ */
+static int fadump_vmcore_map(struct fadump_vmcore *vc)
 {
-	struct fadump_why why = { "" };
-	struct fadump_vmcore *vc;
 	u32 i;
-	int ret;
 
-	vc = kzalloc(sizeof(*vc), GFP_KERNEL);
-	if (!vc)
-		return -ENOMEM;
-	mutex_init(&vc->lock);
-	INIT_LIST_HEAD(&vc->files);
-	vc->shm_addr = fd->shm.addr;
-	fd->vmcore = vc;
-
-	ret = fadump_elf_layout(&fd->desc, PAGE_SIZE, &vc->layout, &why);
-	if (ret) {
-		pr_err("%s\n", why.text);
-		goto fail;
-	}
-
-	ret = -ENOMEM;
-	vc->hdr = alloc_pages_exact(vc->layout.hdr_size,
-				    GFP_KERNEL | __GFP_ZERO);
-	vc->segs = kvcalloc(vc->layout.nr_segs, sizeof(*vc->segs), GFP_KERNEL);
-	vc->maps = kvcalloc(vc->layout.nr_segs, sizeof(*vc->maps), GFP_KERNEL);
-	if (!vc->hdr || !vc->segs || !vc->maps)
-		goto fail;
-	fadump_elf_build(&fd->desc, &vc->layout, vc->hdr, vc->segs);
-
-	/*
-	 * Whole ranges: one mapping with large pages costs a few KiB of page
-	 * tables, one for each page that is read costs most of the time.
-	 */
 	for (i = 0; i < vc->layout.nr_segs; i++) {
 		phys_addr_t phys = fadump_seg_phys(vc, i);
 
@@ -380,16 +394,53 @@ int fadump_vmcore_create(struct fadump *fd)
 		if (!vc->maps[i]) {
 			pr_err("cannot map 0x%llx bytes at %pa\n",
 			       vc->segs[i].size, &phys);
-			goto fail;
+			return -ENOMEM;
 		}
 	}
-
-	ret = fadump_vmcore_show(fd);
-	if (ret)
-		goto fail;
 	return 0;
+}
 
-fail:
-	fadump_vmcore_destroy(fd);
+static int fadump_vmcore_fill(struct fadump_vmcore *vc)
+{
+	struct fadump_why why = { "" };
+	int ret;
+
+	ret = fadump_elf_layout(&fadump.desc, PAGE_SIZE, &vc->layout, &why);
+	if (ret) {
+		pr_err("%s\n", why.text);
+		return ret;
+	}
+	vc->hdr = alloc_pages_exact(vc->layout.hdr_size,
+				    GFP_KERNEL | __GFP_ZERO);
+	vc->segs = kvcalloc(vc->layout.nr_segs, sizeof(*vc->segs), GFP_KERNEL);
+	vc->maps = kvcalloc(vc->layout.nr_segs, sizeof(*vc->maps), GFP_KERNEL);
+	if (!vc->hdr || !vc->segs || !vc->maps)
+		return -ENOMEM;
+	fadump_elf_build(&fadump.desc, &vc->layout, vc->hdr, vc->segs);
+	return fadump_vmcore_map(vc);
+}
+
+/**
+ * fadump_vmcore_create - make /proc/vmcore of fadump.desc
+ *
+ * Return: 0 or a negative errno.
+ */
+int fadump_vmcore_create(void)
+{
+	struct fadump_vmcore *vc;
+	int ret;
+
+	vc = kzalloc(sizeof(*vc), GFP_KERNEL);
+	if (!vc)
+		return -ENOMEM;
+	mutex_init(&vc->lock);
+	INIT_LIST_HEAD(&vc->files);
+	fadump_vmcore = vc;
+
+	ret = fadump_vmcore_fill(vc);
+	if (!ret)
+		ret = fadump_vmcore_show();
+	if (ret)
+		fadump_vmcore_destroy();
 	return ret;
 }

@@ -14,17 +14,11 @@
 #include <linux/slab.h>
 #include <linux/string.h>
 #include <linux/sysfs.h>
-#include <asm/setup.h>
 
-#include "fadump-virtio.h"
+#include "fadump.h"
 
 static struct kobject *fadump_kobj;
 static struct dentry *fadump_debugfs;
-
-static bool fadump_dump_active(void)
-{
-	return READ_ONCE(fadump.dump) != FADUMP_DUMP_NONE;
-}
 
 static ssize_t enabled_show(struct kobject *kobj, struct kobj_attribute *attr,
 			    char *buf)
@@ -35,14 +29,14 @@ static ssize_t enabled_show(struct kobject *kobj, struct kobj_attribute *attr,
 static ssize_t registered_show(struct kobject *kobj,
 			       struct kobj_attribute *attr, char *buf)
 {
-	struct fadump *fd = &fadump;
+	struct fadump_status st;
 	bool registered;
 
-	mutex_lock(&fd->lock);
+	mutex_lock(&fadump.lock);
 	/* The device decides whether a crash is captured, so ask it. */
-	registered = fd->registered &&
-		     fadump_device_state(fd) == VIRTIO_FADUMP_STATE_REGISTERED;
-	mutex_unlock(&fd->lock);
+	fadump_get_status(&st);
+	registered = fadump.registered && st.state == FADUMP_STATE_REGISTERED;
+	mutex_unlock(&fadump.lock);
 	return sysfs_emit(buf, "%d\n", registered);
 }
 
@@ -50,29 +44,28 @@ static ssize_t registered_store(struct kobject *kobj,
 				struct kobj_attribute *attr,
 				const char *buf, size_t count)
 {
-	struct fadump *fd = &fadump;
 	int input, ret = 0;
 
-	if (!fd->enabled || fadump_dump_active())
+	if (!fadump.enabled || fadump_dump_held())
 		return -EPERM;
 	if (kstrtoint(buf, 0, &input))
 		return -EINVAL;
 
-	mutex_lock(&fd->lock);
+	mutex_lock(&fadump.lock);
 	switch (input) {
 	case 0:
-		ret = fadump_unregister(fd);
+		ret = fadump_unregister();
 		break;
 	case 1:
-		ret = fadump_unregister(fd);
+		ret = fadump_unregister();
 		if (!ret)
-			ret = fadump_register(fd);
+			ret = fadump_register();
 		break;
 	default:
 		ret = -EINVAL;
 		break;
 	}
-	mutex_unlock(&fd->lock);
+	mutex_unlock(&fadump.lock);
 	return ret < 0 ? ret : count;
 }
 
@@ -83,12 +76,11 @@ static ssize_t registered_store(struct kobject *kobj,
 static ssize_t mem_reserved_show(struct kobject *kobj,
 				 struct kobj_attribute *attr, char *buf)
 {
-	struct fadump *fd = &fadump;
 	u64 bytes;
 
-	mutex_lock(&fd->lock);
-	bytes = fadump_dest_reserved();
-	mutex_unlock(&fd->lock);
+	mutex_lock(&fadump.lock);
+	bytes = fadump_destmem_taken();
+	mutex_unlock(&fadump.lock);
 	return sysfs_emit(buf, "%llu\n", bytes);
 }
 
@@ -99,110 +91,11 @@ static ssize_t hotplug_ready_show(struct kobject *kobj,
 	return sysfs_emit(buf, "%d\n", 1);
 }
 
-static ssize_t bootargs_append_show(struct kobject *kobj,
-				    struct kobj_attribute *attr, char *buf)
-{
-	struct fadump *fd = &fadump;
-	ssize_t n;
-
-	mutex_lock(&fd->lock);
-	n = sysfs_emit(buf, "%s\n", fd->param);
-	mutex_unlock(&fd->lock);
-	return n;
-}
-
-/*
- * The kernel's own copy of its command line is not exported. The caller frees
- * this one.
- */
-static char *fadump_read_cmdline(void)
-{
-	struct file *file;
-	loff_t pos = 0;
-	ssize_t n;
-	char *buf;
-
-	buf = kzalloc(COMMAND_LINE_SIZE + 1, GFP_KERNEL);
-	if (!buf)
-		return NULL;
-	file = filp_open("/proc/cmdline", O_RDONLY, 0);
-	if (IS_ERR(file)) {
-		kfree(buf);
-		return NULL;
-	}
-	n = kernel_read(file, buf, COMMAND_LINE_SIZE, &pos);
-	filp_close(file, NULL);
-	if (n > 0 && buf[n - 1] == '\n')
-		buf[n - 1] = '\0';
-	return buf;
-}
-
-static size_t fadump_cmdline_len(void)
-{
-	char *line = fadump_read_cmdline();
-	size_t len = line ? strlen(line) : 0;
-
-	kfree(line);
-	return len;
-}
-
-/**
- * fadump_cmdline_has - was the kernel given that parameter?
- * @param: how its word begins
- *
- * Return: true if some word of the command line begins like this.
- */
-bool fadump_cmdline_has(const char *param)
-{
-	char *line = fadump_read_cmdline();
-	bool found = false;
-	char *at;
-
-	for (at = line; at && !found; at++) {
-		at = strstr(at, param);
-		if (!at)
-			break;
-		found = at == line || at[-1] == ' ';
-	}
-	kfree(line);
-	return found;
-}
-
-static ssize_t bootargs_append_store(struct kobject *kobj,
-				     struct kobj_attribute *attr,
-				     const char *buf, size_t count)
-{
-	struct fadump *fd = &fadump;
-	ssize_t ret = count;
-	size_t len = count;
-
-	if (!fd->enabled || fadump_dump_active())
-		return -EPERM;
-	if (count >= COMMAND_LINE_SIZE)
-		return -EINVAL;
-	if (fadump_cmdline_len() + count >= COMMAND_LINE_SIZE) {
-		pr_err("Appending parameters exceeds cmdline size!\n");
-		return -ENOSPC;
-	}
-	if (len && buf[len - 1] == '\n')
-		len--;
-
-	mutex_lock(&fd->lock);
-	if (fadump_dump_active()) {
-		ret = -EPERM;
-	} else {
-		/* The device reads the page at the crash, with no registration. */
-		memset(fd->param, 0, PAGE_SIZE);
-		memcpy(fd->param, buf, len);
-	}
-	mutex_unlock(&fd->lock);
-	return ret;
-}
-
 /* Two numbers and nothing else. */
 static int fadump_parse_range(const char *buf, size_t count, u64 *addr,
 			      u64 *len)
 {
+	u64 mask = fadump.dev->discard_size - 1;
 	char text[64], *rest = text, *first;
 
 	if (count >= sizeof(text))
@@ -214,8 +107,7 @@ static int fadump_parse_range(const char *buf, size_t count, u64 *addr,
 	if (!rest || kstrtou64(first, 0, addr) ||
 	    kstrtou64(skip_spaces(rest), 0, len))
 		return -EINVAL;
-	if (!*len || !IS_ALIGNED(*addr | *len, PAGE_SIZE) ||
-	    *addr + *len < *addr)
+	if (!*len || (*addr | *len) & mask || *addr + *len < *addr)
 		return -EINVAL;
 	return 0;
 }
@@ -223,7 +115,7 @@ static int fadump_parse_range(const char *buf, size_t count, u64 *addr,
 static ssize_t discard_store(struct kobject *kobj, struct kobj_attribute *attr,
 			     const char *buf, size_t count)
 {
-	struct fadump *fd = &fadump;
+	const struct fadump_device *dev = fadump.dev;
 	u64 addr, len;
 	int ret;
 
@@ -231,10 +123,10 @@ static ssize_t discard_store(struct kobject *kobj, struct kobj_attribute *attr,
 	if (ret)
 		return ret;
 
-	mutex_lock(&fd->lock);
-	ret = fd->dump == FADUMP_DUMP_ACTIVE ?
-	      fadump_device_discard(fd, addr, len) : -ENOENT;
-	mutex_unlock(&fd->lock);
+	mutex_lock(&fadump.lock);
+	ret = fadump.dump == FADUMP_DUMP_ACTIVE ?
+	      dev->ops->fadump_discard(dev->priv, addr, len) : -ENOENT;
+	mutex_unlock(&fadump.lock);
 	return ret < 0 ? ret : count;
 }
 
@@ -245,10 +137,9 @@ static ssize_t release_mem_store(struct kobject *kobj,
 				 struct kobj_attribute *attr,
 				 const char *buf, size_t count)
 {
-	struct fadump *fd = &fadump;
 	int input, ret;
 
-	if (!fadump_dump_active())
+	if (READ_ONCE(fadump.dump) == FADUMP_DUMP_NONE)
 		return -EPERM;
 	if (kstrtoint(buf, 0, &input) || input != 1)
 		return -EINVAL;
@@ -260,9 +151,7 @@ static ssize_t release_mem_store(struct kobject *kobj,
 	if (!try_module_get(THIS_MODULE))
 		return -ENODEV;
 
-	mutex_lock(&fd->lock);
-	ret = fadump_dump_active() ? fadump_release(fd) : -EPERM;
-	mutex_unlock(&fd->lock);
+	ret = fadump_release();
 
 	/* Not fadump_sysfs_released(), which would wait for ourselves. */
 	if (!ret) {
@@ -278,7 +167,6 @@ static struct kobj_attribute enabled_attr = __ATTR_RO(enabled);
 static struct kobj_attribute registered_attr = __ATTR_RW(registered);
 static struct kobj_attribute mem_reserved_attr = __ATTR_RO(mem_reserved);
 static struct kobj_attribute hotplug_ready_attr = __ATTR_RO(hotplug_ready);
-static struct kobj_attribute bootargs_append_attr = __ATTR_RW(bootargs_append);
 static struct kobj_attribute release_mem_attr = __ATTR_WO(release_mem);
 
 static struct attribute *fadump_attrs[] = {
@@ -286,7 +174,6 @@ static struct attribute *fadump_attrs[] = {
 	&registered_attr.attr,
 	&mem_reserved_attr.attr,
 	&hotplug_ready_attr.attr,
-	&bootargs_append_attr.attr,
 	NULL,
 };
 
@@ -294,67 +181,70 @@ static const struct attribute_group fadump_group = {
 	.attrs = fadump_attrs,
 };
 
-static void fadump_show_dump(struct seq_file *m, u64 src, u64 dst, u64 len,
-			     u64 held)
+static void fadump_show_piece(struct seq_file *m, u64 src, u64 dst, u64 len,
+			      u64 held)
 {
 	seq_printf(m, "DUMP: Src: %#016llx, Dest: %#016llx, Size: %#llx, Dumped: %#llx bytes\n",
 		   src, dst, len, held);
 }
 
+static void fadump_show_cpus(struct seq_file *m, u64 dst, u64 len)
+{
+	seq_printf(m, "CPU :[%#016llx-%#016llx] %#llx bytes, Dumped: %#llx\n",
+		   dst, len ? dst + len - 1 : dst, len, len);
+}
+
+/* What a dump consists of. */
+static void fadump_show_dump(struct seq_file *m)
+{
+	const struct fadump_desc_info *d = &fadump.desc;
+	u64 window = fadump.dev->window.addr;
+	bool withheld = false;
+	u32 i;
+
+	fadump_show_cpus(m, window + d->cpu_notes.off, d->cpu_notes.size);
+	for (i = 0; i < d->nr_ranges; i++) {
+		struct fadump_range r;
+
+		fadump_desc_range(d, i, &r);
+		if (r.where == VIRTIO_FADUMP_WHERE_IN_PLACE) {
+			withheld = true;
+			continue;
+		}
+		if (r.where == VIRTIO_FADUMP_WHERE_WINDOW)
+			r.dest += window;
+		fadump_show_piece(m, r.addr, r.dest, r.len, r.held);
+	}
+	if (withheld)
+		seq_printf(m, "\nMemory beyond %#llx bytes of boot memory is reserved for saving crash dump\n",
+			   d->boot_mem);
+}
+
+/* What is registered. */
+static void fadump_show_pieces(struct seq_file *m)
+{
+	u32 i;
+
+	fadump_show_cpus(m, 0, 0);
+	for (i = 0; i < fadump.pieces.nr; i++) {
+		const struct fadump_piece *p = &fadump.pieces.piece[i];
+
+		fadump_show_piece(m, p->src, p->dst, p->len, 0);
+	}
+}
+
 /* The line format is powerpc's; debugfs has no powerpc directory here. */
 static int fadump_region_show(struct seq_file *m, void *private)
 {
-	struct fadump *fd = &fadump;
-	const struct fadump_desc_info *d = &fd->desc;
-	u64 cpu_dst = 0, cpu_len = 0;
-	struct fadump_piece piece;
-	bool withheld = false;
-	u64 param;
-	u32 i;
-
-	if (!fd->enabled)
+	if (!fadump.enabled)
 		return 0;
 
-	mutex_lock(&fd->lock);
-
-	if (fd->dump == FADUMP_DUMP_ACTIVE) {
-		cpu_dst = fd->shm.addr + d->notes_off;
-		cpu_len = d->notes_size;
-	}
-	seq_printf(m, "CPU :[%#016llx-%#016llx] %#llx bytes, Dumped: %#llx\n",
-		   cpu_dst, cpu_len ? cpu_dst + cpu_len - 1 : cpu_dst, cpu_len,
-		   cpu_len);
-
-	if (fd->dump == FADUMP_DUMP_ACTIVE) {
-		for (i = 0; i < d->nr_ranges; i++) {
-			struct fadump_range r;
-
-			fadump_desc_range(d, i, &r);
-			if (r.where == VIRTIO_FADUMP_WHERE_IN_PLACE) {
-				withheld = true;
-				continue;
-			}
-			if (r.where == VIRTIO_FADUMP_WHERE_SHM)
-				r.dest += fd->shm.addr;
-			fadump_show_dump(m, r.addr, r.dest, r.len, r.held);
-		}
-	} else if (fadump_dest_piece(0, &piece)) {
-		for (i = 0; fadump_dest_piece(i, &piece); i++)
-			fadump_show_dump(m, piece.src, piece.dst, piece.len, 0);
-	} else {
-		fadump_show_dump(m, 0, VIRTIO_FADUMP_DST_HOST,
-				 fd->boot_mem_size, 0);
-	}
-
-	param = virt_to_phys(fd->param);
-	seq_printf(m, "\n[%#016llx-%#016llx]: cmdline append: '%s'\n",
-		   param, param + PAGE_SIZE - 1, fd->param);
-
-	if (withheld)
-		seq_printf(m, "\nMemory above %#016llx is reserved for saving crash dump\n",
-			   d->boot_mem_size);
-
-	mutex_unlock(&fd->lock);
+	mutex_lock(&fadump.lock);
+	if (fadump.dump == FADUMP_DUMP_ACTIVE)
+		fadump_show_dump(m);
+	else
+		fadump_show_pieces(m);
+	mutex_unlock(&fadump.lock);
 	return 0;
 }
 DEFINE_SHOW_ATTRIBUTE(fadump_region);
@@ -373,7 +263,33 @@ static void fadump_link(const char *target, const char *name)
 		pr_err("unable to create %s symlink (%d)\n", name, ret);
 }
 
-int fadump_sysfs_init(struct fadump *fd)
+static void fadump_sysfs_dump_files(void)
+{
+	int ret;
+
+	if (READ_ONCE(fadump.dump) != FADUMP_DUMP_NONE) {
+		ret = sysfs_create_file(fadump_kobj, &release_mem_attr.attr);
+		if (ret)
+			pr_err("unable to create release_mem sysfs file (%d)\n",
+			       ret);
+		else
+			fadump_link("release_mem", "fadump_release_mem");
+	}
+	if (READ_ONCE(fadump.dump) == FADUMP_DUMP_ACTIVE &&
+	    fadump.dev->ops->fadump_discard) {
+		ret = sysfs_create_file(fadump_kobj, &discard_attr.attr);
+		if (ret)
+			pr_err("unable to create discard sysfs file (%d)\n",
+			       ret);
+	}
+}
+
+/**
+ * fadump_sysfs_init - make the files
+ *
+ * Return: 0 or a negative errno.
+ */
+int fadump_sysfs_init(void)
 {
 	int ret;
 
@@ -392,22 +308,7 @@ int fadump_sysfs_init(struct fadump *fd)
 	}
 	fadump_link("enabled", "fadump_enabled");
 	fadump_link("registered", "fadump_registered");
-
-	if (fadump_dump_active()) {
-		ret = sysfs_create_file(fadump_kobj, &release_mem_attr.attr);
-		if (ret)
-			pr_err("unable to create release_mem sysfs file (%d)\n",
-			       ret);
-		else
-			fadump_link("release_mem", "fadump_release_mem");
-	}
-	if (READ_ONCE(fd->dump) == FADUMP_DUMP_ACTIVE &&
-	    virtio_has_feature(fd->vdev, VIRTIO_FADUMP_F_DISCARD)) {
-		ret = sysfs_create_file(fadump_kobj, &discard_attr.attr);
-		if (ret)
-			pr_err("unable to create discard sysfs file (%d)\n",
-			       ret);
-	}
+	fadump_sysfs_dump_files();
 
 	fadump_debugfs = debugfs_create_dir("fadump", NULL);
 	debugfs_create_file("fadump_region", 0444, fadump_debugfs, NULL,
@@ -416,9 +317,10 @@ int fadump_sysfs_init(struct fadump *fd)
 	return 0;
 }
 
-/*
- * The host released the dump, so there is nothing to write to any more. Waits
- * for whoever is writing: not under the lock.
+/**
+ * fadump_sysfs_released - the dump was released, by nobody who wrote to the file
+ *
+ * Waits for whoever is writing: not under the lock.
  */
 void fadump_sysfs_released(void)
 {
@@ -427,6 +329,11 @@ void fadump_sysfs_released(void)
 	sysfs_remove_file(fadump_kobj, &release_mem_attr.attr);
 }
 
+/**
+ * fadump_sysfs_exit - remove the files
+ *
+ * Waits for whoever is in one of them: not under the lock.
+ */
 void fadump_sysfs_exit(void)
 {
 	debugfs_remove(fadump_debugfs);
