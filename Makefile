@@ -3,7 +3,7 @@
 # The front door. The work is in scripts/.
 
 SHELL := /bin/bash
-export KVER QEMU_SRC TEST JOBS BENCH RUNS FULL FADUMP_T0
+export KVER QEMU_SRC TEST GUESTS JOBS BENCH RUNS FULL FADUMP_T0
 
 .DEFAULT_GOAL := help
 
@@ -15,9 +15,9 @@ help:
 	@echo 'fadump-dev: firmware-assisted crash dump for virtual machines'
 	@echo
 	@echo '  make demo         build what is needed, crash a guest, show its dump'
-	@echo '  make check        build everything, run the unit and guest tests'
+	@echo '  make check        build everything, test every promise (25 min)'
+	@echo '  make check-full   all tests, for all kernels, and a debug kernel (hours)'
 	@echo '  make check-unit   the unit tests only'
-	@echo '  make check-soak   the long tests (hours)'
 	@echo '  make bench        measure against peers, write docs/performance.md (20 min)'
 	@echo '  make build        build everything, run nothing'
 	@echo '  make clean        delete build/ (the cache stays)'
@@ -27,6 +27,8 @@ help:
 	@echo '  KVER=6.12         guest kernel: a series, or a release such as 6.1.0-47-amd64'
 	@echo '  QEMU_SRC=/path    a QEMU source tree of yours instead of Debian 13'\''s'
 	@echo '  TEST=test_panic   with check: only that file, or test_panic.Class.test_case'
+	@echo '  GUESTS=N          with check: guest tests side by side (default: processors,'
+	@echo '                    and one for each 8 GiB of memory)'
 	@echo '  BENCH=capture     with bench: only these parts of: capture, production, memory,'
 	@echo '                    vmcore, save, threads; the others keep their last results'
 	@echo '  RUNS=5            with bench: runs of each (default: 3)'
@@ -47,14 +49,14 @@ demo:
 	@scripts/build.sh demo
 	@scripts/demo.sh
 
-.PHONY: check check-soak check-unit
+.PHONY: check check-full check-soak check-unit
 check:
 	@FADUMP_WERROR=1 scripts/build.sh
 	@scripts/check.sh
 
-check-soak:
-	@scripts/build.sh
-	@scripts/check.sh soak
+check-full check-soak:
+	@FADUMP_WERROR=1 scripts/build.sh full
+	@scripts/check.sh unit full
 
 check-unit:
 	@scripts/bootstrap.sh

@@ -8,7 +8,9 @@
 # counted in test cases, and the exit status is not 0 if one failed.
 #
 #   scripts/check.sh                  suites unit and guest
-#   scripts/check.sh unit|guest|soak  those suites
+#   scripts/check.sh unit|guest|full  those suites; full has what guest has, too
+#
+# GUESTS in the environment says how many guest tests run side by side.
 #
 # TEST in the environment names tests instead, as the file (test_panic) or as
 # unittest does (test_panic.Panic.test_sysrq).
@@ -23,8 +25,8 @@ meson_dir=$build/meson
 setup() {
     local key
     # The list of tests is made when meson configures.
-    key=$(hash_inputs "$(find "$top/tests" -name '*.py' -o -name meson.build | sort)" \
-        "$(grep -l -E '\b(SOAK|FULL_MATRIX)\b' "$top"/tests/avocado/test_*.py 2>/dev/null || :)" \
+    key=$(hash_inputs "$(find "$top/tests" -name meson.build | sort)" \
+        "$("$top/scripts/list-tests.py")" \
         "$(meson --version)" "$(readlink -f "$build/qemu")" "$top")
     if [ "$(cat "$meson_dir/.key" 2>/dev/null)" != "$key" ]; then
         step "configuring the tests"
@@ -34,6 +36,17 @@ setup() {
     fi
     step "building the unit tests"
     run_logged meson-compile meson compile -C "$meson_dir"
+}
+
+# One for each processor (a guest has more, but they are rarely busy), as far as
+# memory goes: the largest guests fill 6 GiB
+guests_at_a_time() {
+    local jobs gib
+    jobs=$(nproc)
+    gib=$(awk '/^MemTotal/ { print int($2 / 1048576) }' /proc/meminfo)
+    [ "$jobs" -le $((gib / 8)) ] || jobs=$((gib / 8))
+    [ "$jobs" -ge 1 ] || jobs=1
+    echo "${GUESTS:-$jobs}"
 }
 
 main() {
@@ -68,7 +81,8 @@ main() {
         step "running the suites ${suites[*]}"
     fi
     rm -f "$meson_dir"/meson-logs/testlog.{json,junit.xml}
-    meson test -C "$meson_dir" --no-rebuild --print-errorlogs "${args[@]}" || rc=$?
+    meson test -C "$meson_dir" --no-rebuild --print-errorlogs \
+        --num-processes "$(guests_at_a_time)" "${args[@]}" || rc=$?
     step "done; each test's output: $meson_dir/meson-logs/testlog.txt, the guests' logs: $build/tests"
     /usr/bin/python3 "$top/scripts/count-tests.py" "$meson_dir/meson-logs" || rc=1
     exit "$rc"

@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Print "N passed, N failed, N skipped" for a run of meson or of unittest.
+"""Print the time of each program, and at the end "N passed, N failed, N
+skipped", for a run of meson or of unittest.
 
   count-tests.py MESON_LOGS          the directory with testlog.json
   count-tests.py --unittest LOG      the output of python3 -m unittest -v
@@ -43,12 +44,15 @@ def count_meson(logs):
         passed += counts[0]
         failed += counts[1]
         skipped += counts[2]
-    broken = []
+    broken, times = [], []
     with open(os.path.join(logs, 'testlog.json'), encoding='utf-8') as log:
         for line in log:
             test = json.loads(line)
+            times.append((test['duration'], test['name'].split(' / ')[-1]))
             if test['result'] in BROKEN:
                 broken.append(test)
+    for seconds, name in sorted(times, reverse=True):
+        print(f'{seconds:8.1f} s  {name}')
     # A program that was killed, or crashed, may have no case that failed: it
     # is one failure none the less.
     for test in broken:

@@ -4,12 +4,15 @@
 Each test file is plain unittest and runs alone (./test_panic.py), by
 "python3 -m unittest discover tests/avocado" and by "avocado run tests/avocado
 --max-parallel-tasks=1". With FADUMP_TAP=1 a file run alone speaks TAP, which
-is how meson runs it. vmtest/build.py lists further environment variables;
-FADUMP_FULL_MATRIX=1 and FADUMP_SOAK=1 turn the long tests on.
+is how meson runs it. vmtest/build.py lists further environment variables.
+
+A case marked @full_only is left to "make check-full", which sets FADUMP_FULL=1;
+it runs as well when it is named.
 """
 
 import os
 import re
+import resource
 import shutil
 import subprocess
 import sys
@@ -17,15 +20,14 @@ import time
 import unittest
 import uuid
 
-from vmtest import abi, build
+from vmtest import abi, booted, build
 from vmtest.guest import Disk, Guest, GuestError
 from vmtest.vmcore import Vmcore
 
 MIB = 1 << 20
 GIB = 1 << 30
 
-FULL_MATRIX = bool(os.environ.get('FADUMP_FULL_MATRIX'))
-SOAK = bool(os.environ.get('FADUMP_SOAK'))
+FULL = bool(os.environ.get('FADUMP_FULL'))
 
 FADUMP = '/sys/kernel/fadump'
 VMCORE = '/proc/vmcore'
@@ -38,6 +40,22 @@ _BAD_MESSAGES = re.compile(
 # The dumped kernel's own messages, and what crash says of any Linux 7
 _NOT_CRASHS = (r'^\[ *\d+\.\d+\]', '^WARNING: SLUB: cannot determine how '
                'compound pages are linked', '^WARNING: no kernel module access')
+
+
+def full_only(test):
+    """A case for "make check-full": what it shows beyond those of "make check"
+    is not worth its time each time."""
+    test.full_only = True
+    return test
+
+
+class Tier(unittest.TestLoader):
+    """Leaves out what is marked so, but for what is named."""
+
+    def getTestCaseNames(self, testCaseClass):
+        return [name for name in super().getTestCaseNames(testCaseClass)
+                if FULL or
+                not hasattr(getattr(testCaseClass, name), 'full_only')]
 
 
 class FadumpTest(unittest.TestCase):
@@ -63,7 +81,11 @@ class FadumpTest(unittest.TestCase):
             f'{type(self).__name__}.{self._testMethodName}')
         self._guests = 0
         shutil.rmtree(self._logs, ignore_errors=True)
+        begin, used = time.monotonic(), children_cpu()
         super().run(result)
+        print(f'# {time.monotonic() - begin:.1f} s, processors '
+              f'{children_cpu() - used:.1f} s: {self._testMethodName}',
+              file=sys.stderr)
         failed = len(result.failures) + len(result.errors) > before
         # Logs stay, what is large does not.
         if not failed and not build.KEEP and os.path.isdir(self._logs):
@@ -111,10 +133,13 @@ class FadumpTest(unittest.TestCase):
         self.addCleanup(guest.close)
         return guest
 
-    def guest(self, kernel=None, **options):
+    def guest(self, kernel=None, cold=False, **options):
         """A guest that has booted, and is registered if it has the device
-        and the driver."""
-        guest = self.new_guest(kernel, **options).boot()
+        and the driver. With cold it boots now, and not once for all tests."""
+        def new_guest():
+            return self.new_guest(kernel, **options)
+        guest = (new_guest().boot() if cold else
+                 booted.boot(self.kernel(kernel), options, new_guest))
         if (options.get('fadump', '') is not None and
                 'nodriver' not in options.get('cmdline', '')):
             self.assert_registered(guest)
@@ -322,6 +347,12 @@ class FadumpTest(unittest.TestCase):
         return parts[1:]
 
 
+def children_cpu():
+    """What guests and tools that have ended have used, in seconds."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def truth(*args, check=True):
     """Run the truth program on the host; its status and output."""
     proc = subprocess.run([build.host_program('truth'), *map(str, args)],
@@ -375,11 +406,12 @@ def tap_runner():
 def main():
     """Run the file's tests: TAP for meson, else as unittest does."""
     if os.environ.get('FADUMP_TAP'):
-        unittest.main(module='__main__', testRunner=tap_runner())
+        unittest.main(module='__main__', testLoader=Tier(),
+                      testRunner=tap_runner())
     else:
-        unittest.main(module='__main__', verbosity=2)
+        unittest.main(module='__main__', testLoader=Tier(), verbosity=2)
 
 
-__all__ = ['Disk', 'FADUMP', 'FULL_MATRIX', 'FadumpTest', 'GIB', 'Guest',
-           'GuestError', 'MIB', 'SOAK', 'VMCORE', 'abi', 'build', 'main',
+__all__ = ['Disk', 'FADUMP', 'FULL', 'FadumpTest', 'GIB', 'Guest',
+           'GuestError', 'MIB', 'VMCORE', 'abi', 'build', 'full_only', 'main',
            'truth']

@@ -14,8 +14,7 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from fadump_test import (FULL_MATRIX, GIB, MIB, FadumpTest, abi, build,
-                         main)
+from fadump_test import FULL, FadumpTest, GIB, MIB, abi, build, main
 
 BOOT = 128 * MIB
 
@@ -40,7 +39,7 @@ HUGE = {
 }
 MOVABLE = ('default', 'ram')
 # One that is moved and one that is not; all of them where there is time.
-FEW = BACKENDS if FULL_MATRIX else ('default', 'memfd-shared')
+FEW = BACKENDS if FULL else ('default', 'memfd-shared')
 
 
 @functools.lru_cache(maxsize=None)
@@ -241,7 +240,7 @@ class Content(Bare):
         self.check('default', '', memory=3 * GIB, times=1,
                    actions='stride=4096 ' + CYCLE)
         # The same with little memory
-        for mode in ('full', 'guest') + (('x-move=off',) * FULL_MATRIX):
+        for mode in ('full', 'guest') + (('x-move=off',) * FULL):
             self.check_backends(mode, FEW, memory=512 * MIB, times=2,
                                 machine='q35,max-ram-below-4g=256M')
 
@@ -330,7 +329,7 @@ class Content(Bare):
             self.assert_lines(self.boots(guest)[1], guest.memory)
             guest.close()
             # There is KVM that emulates each instruction: no more of that.
-            if time.monotonic() - begin > 5 and not FULL_MATRIX:
+            if time.monotonic() - begin > 5 and not FULL:
                 return
         for mode in ('', 'x-move=off'):
             with self.subTest(mode=mode):

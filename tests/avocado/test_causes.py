@@ -10,7 +10,7 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from fadump_test import FADUMP, FadumpTest, main
+from fadump_test import FADUMP, FadumpTest, full_only, main
 
 HANG = '/sys/kernel/debug/fadump_hang'
 # tests/guest/modules/fadump_hang.c puts these into rbx, with the CPU's number
@@ -193,6 +193,7 @@ class Causes(FadumpTest):
         self.nmi(guest, full)
         self.host_reset(guest, full)
 
+    @full_only
     def test_4_vcpus(self):
         """
         :avocado: tags=machine:pc,kernel:6.1

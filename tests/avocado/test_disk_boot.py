@@ -11,7 +11,7 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from fadump_test import FadumpTest, VMCORE, main
+from fadump_test import FadumpTest, VMCORE, full_only, main
 from vmtest.guest import CMDLINE
 
 SEED = 20261120
@@ -90,6 +90,7 @@ class DiskBoot(FadumpTest):
         """
         self.check('6.1', 'q35', '2G', 256)
 
+    @full_only
     def test_pc(self):
         """
         :avocado: tags=machine:pc,kernel:6.12,boot:grub

@@ -10,7 +10,7 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from fadump_test import FADUMP, FadumpTest, MIB, VMCORE, main
+from fadump_test import FADUMP, FadumpTest, MIB, VMCORE, full_only, main
 from vmtest.qmp import QmpError
 
 LINKS = ('/sys/kernel/fadump_release_mem', f'{FADUMP}/release_mem')
@@ -86,6 +86,7 @@ class HostRelease(Confined):
         """
         self.check_idle('6.1', machine='q35')
 
+    @full_only
     def test_idle_pc(self):
         """
         :avocado: tags=machine:pc,kernel:6.12

@@ -13,7 +13,8 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from fadump_test import FADUMP, FadumpTest, GIB, MIB, VMCORE, abi, main
+from fadump_test import (FADUMP, FadumpTest, GIB, MIB, VMCORE, abi, full_only,
+                         main)
 
 SEED = 20261121
 # Of each kind of memory
@@ -124,6 +125,7 @@ class Host(Modes):
                    fadump='x-move=off,x-swap=off',
                    backend='memory-backend-ram')
 
+    @full_only
     def test_copy_memfd_private(self):
         """
         :avocado: tags=machine:q35,kernel:6.1
@@ -140,6 +142,7 @@ class Host(Modes):
                    fadump='x-move=off,x-swap=off',
                    backend='memory-backend-memfd,share=on')
 
+    @full_only
     def test_copy_file(self):
         """
         :avocado: tags=machine:q35,kernel:6.1
@@ -344,6 +347,7 @@ class Destination(Modes):
         """
         self.check_taken('6.1')
 
+    @full_only
     def test_taken_memfd(self):
         """
         :avocado: tags=machine:q35,kernel:6.12

@@ -8,7 +8,7 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from fadump_test import FULL_MATRIX, FadumpTest, main
+from fadump_test import FadumpTest, full_only, main
 
 SYSRQ = 'echo c > /proc/sysrq-trigger'
 OOPS = ('modprobe fadump_oops; echo 1 > /proc/sys/kernel/panic_on_oops; '
@@ -17,11 +17,12 @@ OOPS = ('modprobe fadump_oops; echo 1 > /proc/sys/kernel/panic_on_oops; '
 
 class Panic(FadumpTest):
     """Every machine with every memory size; vCPUs, kernels and ways to panic
-    spread over them so that each meets each machine and each kernel. All 48
-    with both ways: FADUMP_FULL_MATRIX=1."""
+    spread over them so that each meets each machine and each kernel. All of
+    them: test_all."""
 
     def check(self, machine, vcpus, memory, kernel, panic):
-        guest = self.guest(kernel, machine=machine, vcpus=vcpus, memory=memory)
+        guest = self.guest(kernel, cold=True, machine=machine, vcpus=vcpus,
+                           memory=memory)
         before = guest.mem_total()
         identity = 'uname -r; cat /proc/cmdline'
         first = guest.cmd(identity)
@@ -52,12 +53,14 @@ class Panic(FadumpTest):
         """
         self.check('pc', 1, '1G', '6.1', SYSRQ)
 
+    @full_only
     def test_pc_2g(self):
         """
         :avocado: tags=machine:pc,kernel:6.1
         """
         self.check('pc', 2, '2G', '6.1', OOPS)
 
+    @full_only
     def test_pc_3g(self):
         """
         :avocado: tags=machine:pc,kernel:6.1
@@ -78,10 +81,11 @@ class Panic(FadumpTest):
 
     def test_q35_2g(self):
         """
-        :avocado: tags=machine:q35,kernel:6.12
+        :avocado: tags=machine:q35,kernel:7
         """
-        self.check('q35', 1, '2G', '6.12', OOPS)
+        self.check('q35', 1, '2G', '7', OOPS)
 
+    @full_only
     def test_q35_3g(self):
         """
         :avocado: tags=machine:q35,kernel:6.12
@@ -94,16 +98,15 @@ class Panic(FadumpTest):
         """
         self.check('q35', 4, '6G', '6.1', OOPS)
 
+    @full_only
     def test_all(self):
         """
-        :avocado: tags=machine:pc,machine:q35,kernel:6.1,kernel:6.12,soak
+        :avocado: tags=machine:pc,machine:q35,kernel:6.1,kernel:6.12,kernel:7
         """
-        if not FULL_MATRIX:
-            self.skipTest('FADUMP_FULL_MATRIX=1 runs all 96')
         for machine in ('pc', 'q35'):
             for vcpus in (1, 2, 4):
                 for memory in ('1G', '2G', '3G', '6G'):
-                    for kernel in ('6.1', '6.12'):
+                    for kernel in ('6.1', '6.12', '7'):
                         for panic in (SYSRQ, OOPS):
                             with self.subTest(machine=machine, vcpus=vcpus,
                                               memory=memory, kernel=kernel,

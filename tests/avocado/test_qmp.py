@@ -358,7 +358,7 @@ class Commands(FadumpTest):
         """
         :avocado: tags=machine:q35,kernel:6.1
         """
-        guest = self.guest('6.1', memory='1G', fadump='early=on')
+        guest = self.guest('6.1', cold=True, memory='1G', fadump='early=on')
         self.assertEqual(guest.qmp.count('FADUMP_REGISTERED'), 1)
         self.set_mark(guest)
         self.assert_hmp_info(guest)

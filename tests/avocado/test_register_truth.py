@@ -8,7 +8,7 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from fadump_test import FadumpTest, main
+from fadump_test import FadumpTest, full_only, main
 
 VCPUS = 4
 # The timer ticks 250 times a second, and an emulated CPU is slow to serve it.
@@ -98,6 +98,7 @@ class RegisterTruth(FadumpTest):
         """
         self.check('6.1', 'q35', 2)
 
+    @full_only
     def test_pc(self):
         """
         :avocado: tags=machine:pc,kernel:6.12

@@ -9,7 +9,7 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from fadump_test import SOAK, FadumpTest, main
+from fadump_test import FadumpTest, full_only, main
 
 
 class Release(FadumpTest):
@@ -36,9 +36,9 @@ class Release(FadumpTest):
 
     def test_three_in_a_row(self):
         """
-        :avocado: tags=machine:q35,kernel:6.1
+        :avocado: tags=machine:q35,kernel:7
         """
-        self.check(3, kernel='6.1', machine='q35', memory='2G')
+        self.check(3, kernel='7', machine='q35', memory='2G')
 
     def test_above_4g(self):
         """
@@ -46,13 +46,12 @@ class Release(FadumpTest):
         """
         self.check(1, kernel='6.12', machine='pc', memory='6G')
 
+    @full_only
     def test_ten_in_a_row(self):
         """
-        :avocado: tags=machine:q35,kernel:6.1,kernel:6.12,soak
+        :avocado: tags=machine:q35,kernel:6.1,kernel:6.12,kernel:7
         """
-        if not SOAK:
-            self.skipTest('FADUMP_SOAK=1 runs it')
-        for kernel in ('6.1', '6.12'):
+        for kernel in ('6.1', '6.12', '7'):
             with self.subTest(kernel=kernel):
                 self.check(10, kernel=kernel, machine='q35', memory='2G')
 

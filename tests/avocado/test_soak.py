@@ -8,7 +8,7 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from fadump_test import SOAK, FadumpTest, build, main
+from fadump_test import FadumpTest, build, full_only, main
 
 BOOTS = int(os.environ.get('FADUMP_SOAK_BOOTS', '50'))
 # Some ten times what a boot takes: a stall of RCU alone reports after 21 s.
@@ -31,12 +31,11 @@ class Soak(FadumpTest):
             print(f'# confined boot {number}: '
                   f'{time.monotonic() - begin:.1f} s', file=sys.stderr)
 
+    @full_only
     def test_confined_boots(self):
         """
-        :avocado: tags=machine:q35,kernel:6.1,soak
+        :avocado: tags=machine:q35,kernel:6.1
         """
-        if not SOAK:
-            self.skipTest(f'FADUMP_SOAK=1 runs {BOOTS} boots')
         self.check('6.1', 'q35')
 
 

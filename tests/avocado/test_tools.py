@@ -8,7 +8,7 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from fadump_test import VMCORE, FadumpTest, main
+from fadump_test import FadumpTest, VMCORE, full_only, main
 
 # makedumpfile 1.7.2 is older than these kernels and says so of any dump of
 # theirs.
@@ -110,6 +110,7 @@ class Tools(FadumpTest):
         """
         self.check('6.1', 'q35')
 
+    @full_only
     def test_6_12(self):
         """
         :avocado: tags=machine:pc,kernel:6.12

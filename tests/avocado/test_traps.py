@@ -10,7 +10,8 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from fadump_test import FADUMP, FadumpTest, GIB, MIB, VMCORE, main, truth
+from fadump_test import (FADUMP, FadumpTest, GIB, MIB, VMCORE, full_only, main,
+                         truth)
 
 SEED = 4711
 
@@ -114,6 +115,7 @@ class Traps(FadumpTest):
         self.assert_released(guest, before)
         self.assert_quiet(guest)
 
+    @full_only
     def test_64bit_bar_pc(self):
         """
         :avocado: tags=machine:pc,kernel:6.1
@@ -157,6 +159,7 @@ class Traps(FadumpTest):
         """
         self.check_low_ram('pc', '3G')
 
+    @full_only
     def test_low_ram_2500m_q35(self):
         """The same, with an end that is no whole memory block.
 

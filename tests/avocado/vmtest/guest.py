@@ -141,12 +141,12 @@ class Guest:
             '-machine', machine, '-accel', accel,
             '-smp', str(vcpus), '-m', f'{self.memory >> 20}M',
             '-qmp', f'unix:{self.socket("qmp")},server=on,wait=off',
-            '-chardev', f'file,id=console,path={self.console_log}',
+            '-chardev', f'file,id=console,path={self.console_log},append=on',
             '-serial', 'chardev:console',
             '-chardev', f'socket,id=port,path={self.socket("port")},'
                         'server=on,wait=off',
             '-serial', 'chardev:port',
-            '-chardev', f'file,id=firmware,path={self.firmware_log}',
+            '-chardev', f'file,id=firmware,path={self.firmware_log},append=on',
             '-device', 'isa-debugcon,iobase=0x402,chardev=firmware',
         ]
         if boot_disk:
@@ -218,6 +218,36 @@ class Guest:
     def boot(self):
         self.start()
         self.wait_boot()
+        return self
+
+    def save_stream(self, path):
+        """Stop, and write all that the machine is to a file."""
+        self.qmp.cmd('stop')
+        self.qmp.cmd('migrate', uri='file:' + path)
+        self.wait_migration()
+
+    def wait_migration(self):
+        def done():
+            info = self.qmp.cmd('query-migrate')
+            if info.get('status') in ('failed', 'cancelled'):
+                raise self.trouble(f'the migration has failed: {info}')
+            return info.get('status') == 'completed'
+        self.wait_for('the end of a migration', done)
+
+    def resume(self, path):
+        """Go on where save_stream() left a guest of the same kind: its logs
+        and its boot become this one's."""
+        for log in (self.console_log, self.firmware_log):
+            shutil.copy(os.path.join(path, os.path.basename(log)), log)
+        with open(os.path.join(path, 'boot_id'), encoding='ascii') as f:
+            boot_id = f.read()
+        begin = time.monotonic()
+        self.args += ['-incoming', 'file:' + os.path.join(path, 'stream')]
+        self.start(paused=True)
+        self.wait_migration()
+        self.qmp.cmd('cont')
+        self._started = None
+        self.boots.append(Boot(1, boot_id, 0, time.monotonic() - begin))
         return self
 
     def gdb(self):

@@ -1,0 +1,16 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""List the files of guest tests, for meson: "NAME TIERS", where TIERS is
+"guest,full", or "full" where each case is marked @full_only."""
+
+import glob
+import os
+import re
+import sys
+
+os.chdir(os.path.join(os.path.dirname(os.path.abspath(sys.argv[0])),
+                      '..', 'tests', 'avocado'))
+for name in sorted(glob.glob('test_*.py')):
+    with open(name, encoding='utf-8') as f:
+        marks = re.findall(r'^( +@full_only\n)? +def test_', f.read(), re.M)
+    print(name, 'guest,full' if '' in marks else 'full')
