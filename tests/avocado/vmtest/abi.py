@@ -87,15 +87,19 @@ def _parse(path):
     for name, body in re.findall(
             r'^struct virtio_fadump_(\w+) \{(.*?)^\};', text, re.S | re.M):
         s = structs[name] = Struct(name)
-        for kind, field, array in re.findall(
-                r'([\w ]+?)\s+(\w+)(\[\w*\])?;', body):
+        fields = re.findall(r'([\w ]+?)\s+(\w+)(\[\w*\])?;', body)
+        own = [field for _, field, _ in fields]
+        for kind, field, array in fields:
             kind = kind.strip()
             if array == '[]':
                 continue
             if kind.startswith('struct virtio_fadump_'):
                 inner = structs[kind.removeprefix('struct virtio_fadump_')]
+                # the fields of a header are the structure's own, but for
+                # those whose names it has itself
                 for sub, (_, fmt) in inner.fields.items():
-                    s.add(sub, fmt)
+                    s.add(sub if field == 'hdr' and sub not in own
+                          else f'{field}_{sub}', fmt)
             else:
                 s.add(field, (array.strip('[]') if array else '') +
                       _CODES[kind])
@@ -138,8 +142,19 @@ class Descriptor:
                                  h['vcpu_size'])
         self.ranges = self._table('range', h['ranges_off'], h['nr_ranges'],
                                   h['range_size'])
-        self.notes = data[h['notes_off']:h['notes_off'] + h['notes_size']]
-        self.param = data[h['param_off']:h['param_off'] + h['param_size']]
+        self.vmcoreinfo = self.part(h, 'vmcoreinfo')
+        self.crash_note = self.part(h, 'crash_note')
+
+    def part(self, element, name):
+        """Bytes of one of an element's parts: its notes, say"""
+        off = element[name + '_off']
+        return self.data[off:off + element[name + '_size']]
+
+    def notes(self):
+        """All of them, as an ELF file has them"""
+        return b''.join([self.part(v, 'notes') for v in self.vcpus] +
+                        [self.part(v, 'hv_note') for v in self.vcpus] +
+                        [self.vmcoreinfo])
 
     def _table(self, name, offset, count, size):
         # This module's own "range" is the structure of that name.
@@ -155,13 +170,13 @@ class Descriptor:
         return self.header['crash_cpu']
 
     @property
-    def boot_mem_size(self):
-        return self.header['boot_mem_size']
+    def boot_mem(self):
+        return self.header['boot_mem']
 
     def held_outside(self):
         """Bytes that were set aside out of the guest's RAM."""
         return sum(r['held'] for r in self.ranges
-                   if r['where'] == _names['WHERE_SHM'])
+                   if r['where'] == _names['WHERE_WINDOW'])
 
     def set_aside(self, method):
         """Bytes of boot memory that were set aside that way."""
