@@ -121,7 +121,7 @@ class Causes(FadumpTest):
     def triple_fault(self, guest, full, cpu):
         start = self.start(guest)
         guest.crash(f'taskset {1 << cpu:x} sh -c "echo 1 > {HANG}/triple"')
-        dump, core = self.assert_cause(guest, 'triple-fault', start)
+        dump, core = self.assert_cause(guest, 'cpu-fault', start)
         self.assertEqual(dump['crash-cpu'], cpu)
         regs = core.cpu_registers()[cpu]
         if dump['lost-registers']:
@@ -153,7 +153,7 @@ class Causes(FadumpTest):
         guest.cmd(f'echo 1 > {FADUMP}/registered')
         start = self.start(guest)
         guest.crash(f'taskset 2 sh -c "{tell}"')
-        dump, core = self.assert_cause(guest, 'pvpanic', start)
+        dump, core = self.assert_cause(guest, 'panic-device', start)
         self.assertEqual(dump['crash-cpu'], 1)
         # It was in the kernel's write to the port.
         self.assertEqual(core.cpu_registers()[1]['rdx'] & 0xffff, PVPANIC_PORT)

@@ -48,7 +48,7 @@ class NoSystem(FadumpTest):
         boots = len(guest.tiny_boots())
         for _, memory in guest.tiny_boots()[:1]:
             self.assertGreater(memory, 254 * MIB)
-        if cause != 'pvpanic':
+        if cause != 'panic-device':
             _, memory = guest.wait_tiny(boots + 3)
             self.assertTrue(64 * MIB < memory < 128 * MIB, memory)
         # These confined boots have died as the first one did: but for it
@@ -62,11 +62,11 @@ class NoSystem(FadumpTest):
         for data in failed:
             self.assertEqual(data['cause'], cause)
             self.assertIn(dump['id'], data['error'])
-        if cause == 'triple-fault':
+        if cause == 'cpu-fault':
             self.assertGreaterEqual(len(failed), 2)
         if cause == 'guest-reset':
             self.assertEqual(failed, [])
-        if cause != 'pvpanic':
+        if cause != 'panic-device':
             self.assertGreaterEqual(dump['boots'], 2)
         return dump
 
@@ -100,7 +100,7 @@ class NoSystem(FadumpTest):
 
     def check_triple_fault(self, action, accel):
         guest = self.tiny(action, accel=accel)
-        dump = self.assert_held(guest, 'triple-fault')
+        dump = self.assert_held(guest, 'cpu-fault')
         self.assertEqual(dump['crash-cpu'], 0)
         core = Vmcore.from_file(self.save(guest))
         self.assertEqual(core.memory(), dump['memory'])
@@ -151,7 +151,7 @@ class NoSystem(FadumpTest):
         """
         args = ['-device', 'pvpanic', '-action', 'panic=none']
         guest = self.tiny('p', args=args)
-        self.assert_held(guest, 'pvpanic')
+        self.assert_held(guest, 'panic-device')
         self.assertEqual(guest.qmp.count('GUEST_CRASHLOADED'), 1)
         self.assertEqual(guest.qmp.count('GUEST_PANICKED'), 0)
         guest.close()
