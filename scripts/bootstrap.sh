@@ -6,6 +6,7 @@
 #
 #   scripts/bootstrap.sh          for build and tests
 #   scripts/bootstrap.sh bench    what the benchmark needs besides
+#   scripts/bootstrap.sh full     what `make check-full` needs besides
 
 # shellcheck source=scripts/common.sh
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
@@ -30,6 +31,8 @@ packages=(
 
 # The benchmark's pictures
 bench_packages=(python3-matplotlib)
+# Kernels for arm64, and the debug kernel
+full_packages=(gcc-12-aarch64-linux-gnu binutils-aarch64-linux-gnu libssl-dev)
 
 missing() {
     # names that dpkg does not know at all come on stderr
@@ -55,7 +58,10 @@ install_packages() {
 
 main() {
     local want
-    [ "${1:-}" != bench ] || packages+=("${bench_packages[@]}")
+    case ${1:-} in
+    bench) packages+=("${bench_packages[@]}") ;;
+    full) packages+=("${full_packages[@]}") ;;
+    esac
     if ! command -v apt-get >/dev/null || ! command -v dpkg-query >/dev/null; then
         die "this is no Debian system" \
             "use Debian 12 (a container or a virtual machine will do)"

@@ -4,14 +4,15 @@
 # Everything that a guest with fadump-dev needs, step by step; a step whose
 # inputs are as they were takes no time.
 #
-#   scripts/build.sh         for all kernels (both series, or KVER)
+#   scripts/build.sh         for all kernels (6.1, 6.12, 7.x, or KVER)
+#   scripts/build.sh full    with what `make check-full` needs besides
 #   scripts/build.sh demo    for the one kernel of the demo (6.1, or KVER)
 
 # shellcheck source=scripts/common.sh
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 # A first build takes about this much, most of it in the cache.
-need_gib=8
+need_gib=11
 
 main() {
     local kernels=() used free dir
@@ -22,12 +23,17 @@ main() {
                 note "only $free GiB are free in $dir; a first build needs about $need_gib (FADUMP_CACHE and FADUMP_BUILD name other places)"
         done
     fi
-    "$top/scripts/bootstrap.sh"
+    if [ "${1:-}" = full ]; then
+        "$top/scripts/bootstrap.sh" full
+    else
+        "$top/scripts/bootstrap.sh"
+    fi
     "$top/scripts/qemu-build.sh"
     if [ "${1:-}" = demo ] && [ -z "${KVER:-}" ]; then
         kernels=(6.1)
     fi
     "$top/scripts/kernel.sh" "${kernels[@]}"
+    [ "${1:-}" != full ] || "$top/scripts/debug-kernel.sh"
     mapfile -t used <"$build/kernels.used"
     "$top/scripts/guest-module.sh" "${used[@]}"
     "$top/scripts/initramfs.sh" "${used[@]}"

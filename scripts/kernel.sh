@@ -25,12 +25,11 @@
 . "$top/scripts/apt.sh"
 # shellcheck source=scripts/newer.sh
 . "$top/scripts/newer.sh"
+# shellcheck source=scripts/headers.sh
+. "$top/scripts/headers.sh"
 
 # What Debian 12 has, and the newest that there is.
 default_series=(6.1 6.12 7)
-# Where the guests' kernels come from. Debian 13's own 6.12 is not among them:
-# Debian 12 has the same, with another name (+deb12).
-suites=(bookworm bookworm-security bookworm-backports trixie-backports)
 # Raise when what is unpacked, or how, changes.
 layout=1
 
@@ -45,20 +44,13 @@ series_releases() {
 # The newest version of which the lists have image, headers and symbols alike
 release_version() {
     local release=$1 v
-    for v in $(deb_versions "linux-image-$release" "${suites[@]}"); do
-        if deb_versions "linux-headers-$release" "${suites[@]}" | grep -xF "$v" >/dev/null &&
-            deb_versions "linux-image-$release-dbg" "${suites[@]}" | grep -xF "$v" >/dev/null; then
+    for v in $(deb_versions "linux-image-$release" "${kernel_suites[@]}"); do
+        if deb_versions "linux-headers-$release" "${kernel_suites[@]}" | grep -xF "$v" >/dev/null &&
+            deb_versions "linux-image-$release-dbg" "${kernel_suites[@]}" | grep -xF "$v" >/dev/null; then
             printf '%s\n' "$v"
             return
         fi
     done
-}
-
-# The package that a package needs, by pattern, as apt takes it
-dependency() {
-    local deb=$1 pattern=$2
-    dpkg-deb -f "$deb" Depends | tr -s ',|' '\n' |
-        sed -nE "s/^ *($pattern)( .*)?\$/\1/p" | sed -n 1p
 }
 
 # The files with the image and its modules, of which newer kernels have one
@@ -74,44 +66,23 @@ fetch_image() {
     [[ ${parts[*]} == *missing ]] || printf '%s\n' "$image" "${parts[@]}"
 }
 
-# Headers that name a compiler of Debian 13's, and have programs that were
-# built there
-adopt_headers() {
-    local dir=$1 release=$2 vars=$1/root/usr/src/linux-headers-$2/.kernelvariables
-    newer_toolchain x86_64-linux-gnu
-    newer_libraries "$dir/root/usr/lib"
-    sed -i "s|^override CROSS_COMPILE = .*|override CROSS_COMPILE = $toolchain|" "$vars"
-    # No BTF is made (see below), so that nothing hangs on pahole's version.
-    echo "override PAHOLE_VERSION = \$(CONFIG_PAHOLE_VERSION)" >>"$vars"
-}
-
 # Unpack into $1; status 1 where the mirror lists a file that it cannot give.
 # The caller asks for that status, so errexit does not hold in here.
 fetch_release() {
     local dir=$1 release=$2 version=$3 new=$1.new
-    local headers common kbuild='' image deb name v symbols=boot/vmlinux-$2
+    local headers image deb symbols=boot/vmlinux-$2
     rm -rf "$new"
     mkdir -p "$new/root"
 
     # The small ones first: what is missing shows soonest so.
-    headers=$(try_fetch_deb "linux-headers-$release=$version") || return 1
-    name=$(dependency "$headers" 'linux-headers-[^ ]*-common')
-    common=$(try_fetch_deb "$name=$version") || return 1
-    name=$(dependency "$headers" 'linux-kbuild-[^ ]*')
-    # Of the same version if it is there; else any of that name will do, they
-    # are named for what they are compatible with.
-    for v in "$version" $(deb_versions "$name" "${suites[@]}"); do
-        if kbuild=$(try_fetch_deb "$name=$v"); then
-            break
-        fi
-    done
-    [ -n "$kbuild" ] || return 1
+    mapfile -t headers < <(headers_debs "$release" "$version")
+    [ ${#headers[@]} -eq 3 ] || return 1
     mapfile -t image < <(fetch_image "$release" "$version")
     [ ${#image[@]} -gt 0 ] || return 1
     # Where Debian 13 has it
     [[ $release != *+deb13* ]] ||
         { mkdir -p "$new/root/usr/lib" && ln -s usr/lib "$new/root/lib"; }
-    for deb in "$headers" "$common" "$kbuild" "${image[@]}"; do
+    for deb in "${headers[@]}" "${image[@]}"; do
         dpkg-deb -x "$deb" "$new/root" ||
             die "cannot unpack $deb" "is the disk full? See: df -h $cache"
     done
@@ -132,11 +103,7 @@ fetch_release() {
             "is the disk full (df -h $cache)? If not, the file is damaged: delete it and run again"
     rm -f "$deb"
 
-    # The headers expect to lie in /usr/src.
-    sed -i "s|/usr/src/|$dir/root/usr/src/|" "$new/root/usr/src/linux-headers-$release/Makefile"
-    [[ $release != *+deb13* ]] || adopt_headers "$new" "$release"
-    # There for the BTF of modules, which needs pahole, and nobody reads here.
-    rm -f "$new/root/usr/src/linux-headers-$release/vmlinux"
+    settle_headers "$new/root" "$dir/root" "$release"
     ln -sfn "../../../usr/src/linux-headers-$release" "$new/root/lib/modules/$release/build"
     ln -sfn "../../../usr/src/$(basename "$(dirname "$(find "$new/root/usr/src" -path '*-common/Makefile')")")" \
         "$new/root/lib/modules/$release/source"

@@ -24,7 +24,8 @@ _newer_adopt() {
     while IFS= read -r -d '' file; do
         if readelf -l "$file" 2>/dev/null | grep 'program interpreter' >/dev/null; then
             patchelf --set-interpreter "$libs/lib64/ld-linux-x86-64.so.2" \
-                --force-rpath --set-rpath "$libs/lib/x86_64-linux-gnu" "$file" ||
+                --force-rpath \
+                --set-rpath "$libs/lib/x86_64-linux-gnu:$dir/lib/x86_64-linux-gnu" "$file" ||
                 die "patchelf cannot change $file" "is the disk full? See: df -h $cache"
         fi
     done < <(find "$dir" -type f -perm /111 -print0)

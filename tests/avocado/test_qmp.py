@@ -76,6 +76,8 @@ class Commands(FadumpTest):
                                  info['save']['total'])
         if info['early']:
             self.assertEqual(info['state'], 'idle')
+        if info['yielded']:
+            self.assertEqual(info['state'], 'registered')
         return info
 
     def schema(self, guest):

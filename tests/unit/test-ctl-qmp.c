@@ -414,6 +414,8 @@ static void test_query(void)
           "{\"event\": \"RESET\"}\n" HELD, 0, NULL);
     query("{\"return\": {\"state\": \"idle\", " INFO "}, \"id\": @}\n", 0,
           NULL);
+    query("{\"return\": {\"state\": \"registered\", \"yielded\": true, "
+          INFO "}, \"id\": @}\n", 0, NULL);
     query("{\"return\": {\"state\": \"a new one\", " INFO ", \"new\": {}}, "
           "\"id\": @}\n", 0, NULL);
     query("{\"return\": {\"state\": \"dump-available\", " INFO "}, "

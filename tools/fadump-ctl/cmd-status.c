@@ -26,7 +26,10 @@ static const char *state_meaning(const FadumpInfo *info)
         return " (a dump is held; boots are confined until it is released)";
     }
     if (!strcmp(info->state, "registered")) {
-        return " (a crash will be captured)";
+        return info->yielded ?
+               " (the guest's own crash kernel has taken over; its death will "
+               "be captured)" :
+               " (a crash will be captured)";
     }
     if (!strcmp(info->state, "idle")) {
         return info->early ?

@@ -87,17 +87,19 @@ def _parse(path):
     for name, body in re.findall(
             r'^struct virtio_fadump_(\w+) \{(.*?)^\};', text, re.S | re.M):
         s = structs[name] = Struct(name)
-        for kind, field, array in re.findall(
-                r'([\w ]+?)\s+(\w+)(\[\w*\])?;', body):
+        fields = re.findall(r'([\w ]+?)\s+(\w+)(\[\w*\])?;', body)
+        own = [field for _, field, _ in fields]
+        for kind, field, array in fields:
             kind = kind.strip()
             if array == '[]':
                 continue
             if kind.startswith('struct virtio_fadump_'):
                 inner = structs[kind.removeprefix('struct virtio_fadump_')]
-                # The header of a request is its own, a part has a name.
-                prefix = '' if field == 'hdr' else field + '_'
+                # the fields of a header are the structure's own, but for
+                # those whose names it has itself
                 for sub, (_, fmt) in inner.fields.items():
-                    s.add(prefix + sub, fmt)
+                    s.add(sub if field == 'hdr' and sub not in own
+                          else f'{field}_{sub}', fmt)
             else:
                 s.add(field, (array.strip('[]') if array else '') +
                       _CODES[kind])
@@ -146,15 +148,21 @@ class Descriptor:
         self.vmcoreinfo = self.part(h, 'vmcoreinfo')
         self.crash_note = self.part(h, 'crash_note')
 
+    def part(self, element, name):
+        """Bytes of one of an element's parts: its notes, say"""
+        off = element[name + '_off']
+        return self.data[off:off + element[name + '_size']]
+
+    def notes(self):
+        """All of them, as an ELF file has them"""
+        return b''.join([self.part(v, 'notes') for v in self.vcpus] +
+                        [self.part(v, 'hv_note') for v in self.vcpus] +
+                        [self.vmcoreinfo])
+
     def _table(self, name, offset, count, size):
         # This module's own "range" is the structure of that name.
         return [_structs[name].unpack(self.data, offset + i * size)
                 for i in builtins.range(count)]
-
-    def part(self, element, name):
-        """The bytes of a part that an element of the descriptor names."""
-        at = element[name + '_off']
-        return self.data[at:at + element[name + '_size']]
 
     @property
     def cause(self):

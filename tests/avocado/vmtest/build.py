@@ -85,13 +85,15 @@ class Kernel:
 
 
 def find_kernel(which=None):
-    """The newest built release of a series ("6.1"), or that very release.
+    """The newest built release of a series ("6.1"), or that very release;
+    "debug" for the one of scripts/debug-kernel.sh, which is nobody's newest.
 
     None if there is none. Without a name: FADUMP_KVER, else the newest.
     """
     which = which or os.environ.get('FADUMP_KVER')
-    releases = kernel_releases()
-    if which:
+    releases = [r for r in kernel_releases()
+                if r == which or r.endswith('-debug') == (which == 'debug')]
+    if which and which != 'debug':
         releases = [r for r in releases
                     if r == which or r.startswith(which + '.')]
     return Kernel(releases[-1]) if releases else None

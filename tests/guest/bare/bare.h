@@ -165,6 +165,7 @@ struct virtio {
 	u64 common;
 	u64 notify;
 	uint32_t notify_multiplier;
+	u64 isr;
 	u64 config;
 	struct span shm;
 	u64 features;
@@ -216,8 +217,16 @@ void mem_fill(u64 addr, u64 len, u64 seed, u64 stride);
 /* how many pages of [addr, addr + len), now at where, are not as filled */
 u64 mem_wrong(u64 addr, u64 len, u64 where, u64 seed, u64 stride, u64 *first);
 
-/* dump.c: the device, and what it says of a dump */
+/*
+ * What comes to the next boot with the dump: an ELF note, for the device takes
+ * one, whatever it says.
+ */
 struct crashed {
+	uint32_t namesz;
+	uint32_t descsz;
+	uint32_t type;
+	char name[8];
+	uint32_t unused_desc;
 	u64 magic;
 	u64 seed;
 	u64 stride;
@@ -234,15 +243,23 @@ struct crashed {
 
 extern struct crashed crashed;
 
-/* false: there is no such device */
+/* fadump.c: the device; false: there is no such device */
 bool fadump_init(u64 wanted);
 uint32_t fadump_state(void);
 u64 fadump_trigger_address(void);
 u64 fadump_features(void);
-/* destination of boot memory: host, guest, or mixed */
-void fadump_register(const char *destination);
+/*
+ * Register with so many bytes of boot memory, 0 for what the device chooses.
+ * Its destination: host, guest, or mixed
+ */
+void fadump_register(const char *destination, u64 boot_mem);
 void fadump_request(unsigned int type);
+/* registers for a debugger to start from, as a kernel that panics gives them */
+void fadump_crash_note(const u64 *regs);
+/* until config space has changed */
 void fadump_wait_event(void);
+
+/* dump.c: what the device says of a dump */
 /* read the descriptor in all ways there are, and check it */
 void dump_read(void);
 void dump_check_map(void);

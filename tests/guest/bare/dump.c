@@ -5,13 +5,29 @@
 #include "bare.h"
 #include "fadump.h"
 
-#define PRSTATUS_REGS	112
 #define NR_REGS		27
 #define REG_RIP		16
 
 static uint8_t buf[64 * 1024] __attribute__((aligned(8)));
 static uint8_t other[sizeof(buf)] __attribute__((aligned(8)));
 static const struct virtio_fadump_desc *const desc = (const void *)buf;
+
+/* The one ELF note of a part, of at least so many bytes, or NULL */
+static const uint32_t *note_of(const struct virtio_fadump_part *part,
+			       uint32_t len)
+{
+	const uint32_t *note = (const void *)(buf + part->off);
+
+	if (!part->size)
+		return NULL;
+	if (part->off % 4 || part->off > desc->total_size ||
+	    part->size > desc->total_size - part->off ||
+	    part->size != 12 + ((note[0] + 3ULL) & ~3ULL) +
+			  ((note[1] + 3ULL) & ~3ULL) || note[1] < len)
+		die("note at %llx, %llu bytes", (u64)part->off,
+		    (u64)part->size);
+	return note;
+}
 
 static const struct virtio_fadump_range *range(unsigned int i)
 {
@@ -24,7 +40,7 @@ static void check_desc(u64 size)
 	u64 end = 0;
 
 	if (size < sizeof(*desc) || memcmp(desc->magic, VIRTIO_FADUMP_DESC_MAGIC, 8) ||
-	    desc->version != VIRTIO_FADUMP_VERSION || desc->total_size != size)
+	    desc->version != VIRTIO_FADUMP_DESC_VERSION || desc->total_size != size)
 		die("this is no descriptor");
 	crc = crc32(buf, offsetof(struct virtio_fadump_desc, checksum), 0);
 	crc = crc32(&zero, 4, crc);
@@ -42,28 +58,24 @@ static void check_desc(u64 size)
 void dump_read(void)
 {
 	u64 size = fadump_desc_size();
-	const struct crashed *param;
+	const struct crashed *from;
 
 	if (size > sizeof(buf))
 		die("the descriptor has %llu bytes", size);
-	memcpy(buf, (const void *)fadump_shm(), size);
+	memcpy(buf, (const void *)fadump_window(), size);
 	check_desc(size);
-	fadump_get_descriptor(other, size);
-	if (memcmp(buf, other, size))
-		die("the descriptors of queue and shared memory differ");
-	memset(other, 0, size);
-	if (fw_cfg_read(VIRTIO_FADUMP_FW_CFG_FILE, other, sizeof(other)) < size ||
+	if (fw_cfg_read(FW_CFG_DESC, other, sizeof(other)) < size ||
 	    memcmp(buf, other, size))
-		die("the descriptors of fw_cfg and shared memory differ");
+		die("the descriptors of fw_cfg and window differ");
 
-	param = (const void *)(buf + desc->param_off);
-	if (desc->param_size != sizeof(crashed) ||
-	    param->magic != CRASHED_MAGIC)
-		die("PARAM is not what was registered");
-	memcpy(&crashed, param, sizeof(crashed));
+	from = (const void *)note_of(&desc->vmcoreinfo, 0);
+	if (!from || desc->vmcoreinfo.size != sizeof(crashed) ||
+	    from->magic != CRASHED_MAGIC)
+		die("VMCOREINFO is not what was registered");
+	memcpy(&crashed, from, sizeof(crashed));
 	say("desc size=%llu cause=%u cpu=%u ranges=%u vcpus=%u boot_mem=%llu capture_ns=%llu generation=%u",
 	    size, desc->cause, desc->crash_cpu, desc->nr_ranges, desc->nr_vcpus,
-	    (u64)desc->boot_mem_size, (u64)desc->capture_ns, crashed.generation);
+	    (u64)desc->boot_mem, (u64)desc->capture_ns, crashed.generation);
 }
 
 /* Firmware must say of boot memory only that it is RAM. */
@@ -86,16 +98,21 @@ void dump_check_regs(void)
 	static const uint8_t place[16] = { 10, 11, 12, 5, 19, 4, 13, 14,
 					   9, 8, 7, 6, 3, 2, 1, 0 };
 	const struct virtio_fadump_vcpu *vcpu = (const void *)(buf + desc->vcpus_off);
-	/* the first note is "CORE", NT_PRSTATUS */
-	const uint32_t *note = (const void *)(buf + desc->notes_off);
-	const u64 *regs = (const void *)((const uint8_t *)(note + 5) +
-					 PRSTATUS_REGS);
+	const uint32_t *note = note_of(&vcpu->notes,
+				       PRSTATUS_REGS + NR_REGS * 8);
+	const uint32_t *told = note_of(&desc->crash_note, PRSTATUS_SIZE);
+	const u64 *regs;
 	unsigned int i, wrong = 0;
 
-	if (note[0] != 5 || note[1] < PRSTATUS_REGS + NR_REGS * 8 || note[2] != 1)
+	if (!note || note[0] != 5 || note[2] != 1)
 		die("the first note is no NT_PRSTATUS");
+	regs = (const void *)((const uint8_t *)(note + 5) + PRSTATUS_REGS);
+	if (!told != (desc->cause != VIRTIO_FADUMP_CAUSE_PANIC) ||
+	    (told && memcmp((const uint8_t *)(told + 5) + PRSTATUS_REGS,
+			    crashed.regs, sizeof(crashed.regs))))
+		wrong |= 1 << 17;
 	if (vcpu->flags & VIRTIO_FADUMP_VCPU_F_REGS_LOST) {
-		say("regs lost=1 wrong=0");
+		say("regs lost=1 wrong=%x", wrong);
 		return;
 	}
 	for (i = 0; i < 16; i++)
@@ -118,8 +135,8 @@ static u64 place_of(const struct virtio_fadump_range *r)
 	case VIRTIO_FADUMP_WHERE_GUEST:
 		mem_map(r->dest, r->len);
 		return r->dest;
-	case VIRTIO_FADUMP_WHERE_SHM:
-		return fadump_shm() + r->dest;
+	case VIRTIO_FADUMP_WHERE_WINDOW:
+		return fadump_window() + r->dest;
 	}
 	die("where is %u", r->where);
 }
@@ -140,7 +157,7 @@ static u64 place_of_addr(u64 addr, u64 len)
 
 static void verify_range(const struct virtio_fadump_range *r)
 {
-	static const char *const wheres[] = { "none", "place", "guest", "shm" };
+	static const char *const wheres[] = { "none", "place", "guest", "window" };
 	u64 pages = 0, wrong = 0, first = 0, from = place_of(r);
 	u64 end = r->addr + (from ? r->held : 0);
 	uint32_t i;
@@ -223,7 +240,7 @@ void dump_discard(void)
 	uint32_t i;
 
 	for (i = 0; i < desc->nr_ranges; i++)
-		if (range(i)->where == VIRTIO_FADUMP_WHERE_SHM &&
+		if (range(i)->where == VIRTIO_FADUMP_WHERE_WINDOW &&
 		    range(i)->len > 40 * MIB)
 			r = range(i);
 	if (!r)

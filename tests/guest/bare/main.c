@@ -7,7 +7,7 @@
  *	times=N		how often to crash (1): with so many crashes behind it, an
  *			idle boot says "finished" and stops
  *	to=WHERE	boot memory's destination: host (default), guest, mixed
- *	events		have the event queue
+ *	boot=N		MiB of boot memory to ask for (0: what the device chooses)
  *
  * Then actions. Those behind "idle" are for boots without a dump, those behind
  * "dump" for boots with one:
@@ -25,13 +25,13 @@
  *	intact		that is still there
  *	disk		read from the disk, and check that
  *	discard		give a part of the dump back
- *	release event	release it; wait until the host has
+ *	release event	release it; wait until config space has changed
  *	wait		for a byte on the second serial port
  *	busy		the same, with writes to memory meanwhile
  *	halt
  *
  * A boot counts crashes in CMOS; what the crashed guest knew comes to the next
- * one as PARAM of the dump.
+ * one with the dump.
  */
 #include <linux/virtio_fadump.h>
 
@@ -46,7 +46,7 @@
 #define MULTIBOOT_CMDLINE	16
 
 static char cmdline[1024];
-static u64 seed = 1, stride = 512, times = 1;
+static u64 seed = 1, stride = 512, times = 1, boot_mem;
 static const char *destination = "host";
 
 /* mov $value, %eax; ret */
@@ -111,8 +111,10 @@ static void do_end(char *how, char *how_end)
 				  (u64)crashed.generation << 32;
 	/* what the instructions need */
 	crashed.regs[3] = (uintptr_t)how;
-	if (how == crash_trigger)
+	if (how == crash_trigger) {
 		crashed.regs[7] = fadump_trigger_address();
+		fadump_crash_note(crashed.regs);
+	}
 	if (how == crash_reset) {
 		outb(0xcf9, 2);
 		crashed.regs[0] = (crashed.regs[0] & ~0xffULL) | 6;
@@ -166,13 +168,17 @@ static void do_busy(void)
 
 static void do_register(void)
 {
+	crashed.namesz = sizeof("BARE");
+	crashed.descsz = sizeof(crashed) -
+			 offsetof(struct crashed, unused_desc);
+	memcpy(crashed.name, "BARE", sizeof("BARE"));
 	crashed.magic = CRASHED_MAGIC;
 	crashed.stride = stride;
 	crashed.image.addr = (uintptr_t)image_start;
 	crashed.image.len = image_end - image_start;
 	crashed.filled = usable;
 	cmos_write(CMOS_GENERATION, crashed.generation);
-	fadump_register(destination);
+	fadump_register(destination, boot_mem * MIB);
 }
 
 static void do_release(void)
@@ -286,8 +292,9 @@ void bare_main(uint32_t info)
 		value = option(word, "to=");
 		if (value)
 			destination = value;
-		if (!strcmp(word, "events"))
-			wanted |= 1 << VIRTIO_FADUMP_F_EVENTS;
+		value = option(word, "boot=");
+		if (value)
+			boot_mem = number(value);
 		if (!strcmp(word, "idle"))
 			break;
 	}

@@ -48,6 +48,9 @@ static void add_capability(struct virtio *v, unsigned int cap)
 		v->notify = addr;
 		v->notify_multiplier = pci_read32(v->pci, cap + 16);
 		break;
+	case VIRTIO_PCI_CAP_ISR_CFG:
+		v->isr = addr;
+		break;
 	case VIRTIO_PCI_CAP_DEVICE_CFG:
 		v->config = addr;
 		break;
@@ -74,7 +77,7 @@ bool virtio_find(struct virtio *v, unsigned int id)
 	     cap = pci_read8(v->pci, cap + 1))
 		if (pci_read8(v->pci, cap) == 9)
 			add_capability(v, cap);
-	if (!v->common || !v->notify || !v->config)
+	if (!v->common || !v->notify || !v->isr || !v->config)
 		die("virtio device %u has no modern interface", id);
 	return true;
 }

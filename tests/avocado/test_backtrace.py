@@ -1,0 +1,180 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Debuggers show the stack of the task that panicked as the kernel itself did.
+
+What they show may hang on what happens to be on the stack, and kernels begin a
+system call's stack at random. So there are many crashes, of many kinds of task;
+each is a guest that had booted already, and QEMU saves the dump.
+FADUMP_BACKTRACES says how many of a kernel in make check-full.
+"""
+
+import os
+import random
+import re
+import subprocess
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+from fadump_test import FadumpTest, build, full_only, main
+from vmtest import backtrace
+
+CRASHES = int(os.environ.get('FADUMP_BACKTRACES', '50'))
+
+SYSRQ = 'echo c > /proc/sysrq-trigger'
+PANIC = '/sys/kernel/debug/fadump_panic'
+OOPS = 'echo 1 > /proc/sys/kernel/panic_on_oops'
+
+
+def module(where):
+    return [OOPS, 'insmod /tests/fadump_panic.ko', f'echo 1 > {PANIC}/{where}']
+
+
+# What the guest is told, the last of it is what it dies of. A function gets
+# QEMU's monitor.
+WAYS = {
+    'shell': [SYSRQ],
+    'pipe': ['echo c | tee /dev/null /proc/sysrq-trigger'],
+    'slept': ['(sleep 0.2; echo c) | cat > /proc/sysrq-trigger'],
+    'files': ['find /sys -name uevent > /dev/null; ' + SYSRQ],
+    'console': ["sh -c 'read x < /dev/ttyS0' & cat /proc/*/maps > /dev/ttyS0; " +
+                SYSRQ],
+    'synced': ["sh -c 'dd if=/dev/zero of=/tmp/z bs=1M count=8 2> /dev/null; "
+               f"sync; sleep 0.1; {SYSRQ}'"],
+    'busy': ['yes > /dev/null & yes > /dev/null & sleep 0.5; ' + SYSRQ],
+    'memory': ['echo 2 > /proc/sys/vm/panic_on_oom', 'tail /dev/zero'],
+    'nmi': ['echo 1 > /proc/sys/kernel/unknown_nmi_panic',
+            lambda qmp: qmp.cmd('inject-nmi')],
+    'oops': [OOPS, 'insmod /tests/fadump_oops.ko',
+             'echo 1 > /sys/kernel/debug/fadump_oops/null'],
+    **{where: module(where) for where in
+       ('task', 'deep', 'thread', 'work', 'irq', 'other', 'softirq', 'bug',
+        'irqbug')},
+}
+
+
+class Backtrace(FadumpTest):
+    """crash's bt, bt -a and gdb bt, and each drgn that there is."""
+
+    def dump(self, kernel, way):
+        """A small dump of a guest that died that way."""
+        guest = self.guest(kernel, vcpus=2, memory='512M',
+                           fadump='boot-mem=256M')
+        *before, last = WAYS[way]
+        for command in before:
+            guest.cmd(command)
+        start = len(guest.qmp.poll())
+        if callable(last):
+            last(guest.qmp)
+        else:
+            guest.send(last)
+        guest.qmp.wait_event('FADUMP_CAPTURED', 120 * build.TIMEOUT_SCALE, start)
+        guest.qmp.cmd('stop')
+        whole = self.save(guest, 'whole')
+        guest.close()
+        small = self.path('dump')
+        if os.path.exists(small):
+            os.unlink(small)
+        # Of newer kernels makedumpfile takes too much for user memory.
+        level = '31' if guest.kernel.release.startswith('6.1.') else '23'
+        subprocess.run([build.crash_tool('makedumpfile'), '-l', '-d', level,
+                        whole, small], check=True, capture_output=True)
+        os.unlink(whole)
+        return guest.kernel, small
+
+    def judge(self, kernel, dump):
+        """What is wrong, by tool; and what all of it is judged by."""
+        show, of_all, log, *of_cpus = self.crash_session(
+            kernel, dump, 'bt', 'bt -a', 'log',
+            'set -c 0', 'gdb bt', 'set -c 1', 'gdb bt',
+            allow=[r'Cannot access memory|Backtrace stopped|'
+                   r'gdb: invalid kernel virtual address'])
+        truth = backtrace.from_log(log)
+        # Debian's newest crash is told not to look for modules, and its bt of
+        # Linux 7.1 and later is wrong, whatever the dump: docs/patches/crash.
+        newest = '--no_modules' in build.crash_command(kernel)
+        stops = [backtrace.system_call] if newest else []
+        frames = backtrace.from_crash(show)
+        wrong = {'bt': backtrace.compare(
+            [f for f in truth if not newest or not f[1]], frames, *stops)}
+        cpus = {int(cpu): backtrace.from_crash(text) for cpu, text in re.findall(
+            r'(?ms)^PID: .*?  CPU: (\d+) (.*?)(?=^PID: |\Z)', of_all)}
+        panicked = int(re.search(r'  CPU: (\d+) ', show).group(1))
+        if sorted(cpus) != [0, 1] or cpus[panicked] != frames:
+            wrong['bt -a'] = of_all
+        gdb = {cpu: backtrace.from_gdb(of_cpus[2 * cpu + 1]) for cpu in (0, 1)}
+        wrong['gdb bt'] = backtrace.compare(
+            truth, gdb[panicked], backtrace.in_module, backtrace.entry)
+        # Of the other the kernel said nothing: two unwinders must agree.
+        other = 1 - panicked
+        if cpus[other] and not newest:
+            wrong[f'bt -a, CPU {other}'] = backtrace.compare(gdb[other],
+                                                             cpus[other])
+        for command in backtrace.drgn_commands():
+            wrong[' '.join(command)] = backtrace.compare(
+                truth, backtrace.from_drgn(command, kernel, dump,
+                                           self.path('drgn.py')),
+                backtrace.in_module)
+        return {tool: what for tool, what in wrong.items() if what}, truth
+
+    def check(self, kernel, ways):
+        wrong = []
+        for number, way in enumerate(ways):
+            with self.subTest(number=number, way=way):
+                release, dump = self.dump(kernel, way)
+                found, truth = self.judge(release, dump)
+                print(f'# {release} {number} {way}: '
+                      f'{" ".join(n for n, _ in truth[:4])} ...: '
+                      f'{found or "right"}', file=sys.stderr, flush=True)
+                if found:
+                    os.rename(dump, self.path(f'wrong-{number}-{way}'))
+                    wrong.append((number, way, found))
+        self.assertEqual(wrong, [])
+
+    def check_many(self, kernel):
+        ways = [way for _ in range(CRASHES) for way in random.sample(
+            sorted(WAYS), len(WAYS))][:CRASHES]
+        self.check(kernel, ways)
+
+    def test_6_1(self):
+        """
+        :avocado: tags=machine:q35,kernel:6.1
+        """
+        self.check('6.1', ['shell', 'softirq', 'oops'])
+
+    def test_6_12(self):
+        """
+        :avocado: tags=machine:q35,kernel:6.12
+        """
+        self.check('6.12', ['pipe', 'irq', 'nmi'])
+
+    def test_7(self):
+        """
+        :avocado: tags=machine:q35,kernel:7
+        """
+        self.check('7', ['shell', 'work', 'memory'])
+
+    @full_only
+    def test_many_6_1(self):
+        """
+        :avocado: tags=machine:q35,kernel:6.1,full
+        """
+        self.check_many('6.1')
+
+    @full_only
+    def test_many_6_12(self):
+        """
+        :avocado: tags=machine:q35,kernel:6.12,full
+        """
+        self.check_many('6.12')
+
+    @full_only
+    def test_many_7(self):
+        """
+        :avocado: tags=machine:q35,kernel:7,full
+        """
+        self.check_many('7')
+
+
+if __name__ == '__main__':
+    main()
