@@ -20,6 +20,7 @@
 #include <linux/memory_hotplug.h>
 #include <linux/mm.h>
 #include <linux/slab.h>
+#include <linux/spinlock.h>
 
 #ifdef CONFIG_X86
 #include <asm/processor.h>
@@ -29,6 +30,10 @@
 
 /* ascending */
 static LIST_HEAD(fadump_claims);
+
+/* What came back, for as long as this module is loaded. */
+static LIST_HEAD(fadump_added);
+static DEFINE_SPINLOCK(fadump_added_lock);
 
 static u64 fadump_cpu_limit(void)
 {
@@ -76,11 +81,7 @@ void fadump_claim_open(struct fadump_claim *c)
 	c->res = NULL;
 }
 
-/**
- * fadump_claim_free - give a claim up
- * @c: it is gone afterwards
- */
-void fadump_claim_free(struct fadump_claim *c)
+static void fadump_claim_free(struct fadump_claim *c)
 {
 	fadump_claim_open(c);
 	list_del(&c->entry);
@@ -262,6 +263,59 @@ struct fadump_claim *fadump_claim_next(u64 from)
 		if (c->kind == FADUMP_CLAIM_BLOCKS && c->start >= from)
 			return c;
 	return NULL;
+}
+
+/**
+ * fadump_claim_added - its memory is the kernel's now
+ * @c: it is gone afterwards
+ */
+void fadump_claim_added(struct fadump_claim *c)
+{
+	struct fadump_claim *last = NULL;
+
+	list_del(&c->entry);
+	spin_lock(&fadump_added_lock);
+	if (!list_empty(&fadump_added))
+		last = list_last_entry(&fadump_added, struct fadump_claim,
+				       entry);
+	if (last && last->end == c->start) {
+		last->end = c->end;
+	} else {
+		list_add_tail(&c->entry, &fadump_added);
+		c = NULL;
+	}
+	spin_unlock(&fadump_added_lock);
+	kfree(c);
+}
+
+/**
+ * fadump_claim_came_back - did this driver add that memory?
+ * @addr: its address
+ *
+ * Return: true if so, since the module was loaded.
+ */
+bool fadump_claim_came_back(u64 addr)
+{
+	struct fadump_claim *c;
+	bool found = false;
+
+	spin_lock(&fadump_added_lock);
+	list_for_each_entry(c, &fadump_added, entry)
+		if (addr >= c->start && addr < c->end)
+			found = true;
+	spin_unlock(&fadump_added_lock);
+	return found;
+}
+
+/**
+ * fadump_claim_exit - forget what came back
+ */
+void fadump_claim_exit(void)
+{
+	struct fadump_claim *c, *next;
+
+	list_for_each_entry_safe(c, next, &fadump_added, entry)
+		kfree(c);
 }
 
 /**

@@ -363,6 +363,7 @@ static void __exit fadump_exit(void)
 {
 	fadump_online_exit();
 	fadump_dest_exit();
+	fadump_claim_exit();
 	destroy_workqueue(fadump_wq);
 }
 module_exit(fadump_exit);

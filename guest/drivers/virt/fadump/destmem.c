@@ -18,7 +18,6 @@
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/sort.h>
-#include <linux/string.h>
 
 #include "compat.h"
 #include "fadump.h"
@@ -174,7 +173,7 @@ static int fadump_scan_range(struct resource *res, void *arg)
 	 * came back after a crash stays.
 	 */
 	if (res->flags & IORESOURCE_SYSRAM_DRIVER_MANAGED &&
-	    strcmp(res->name, FADUMP_RAM_NAME))
+	    !fadump_claim_came_back(res->start))
 		return 0;
 
 	for (; addr + FADUMP_DEST_ALIGN <= end; addr += FADUMP_DEST_ALIGN) {

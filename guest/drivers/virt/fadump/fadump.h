@@ -165,9 +165,6 @@ struct fadump {
 
 extern struct fadump fadump;
 
-/* What the kernel calls preserved memory that came back. */
-#define FADUMP_RAM_NAME		"System RAM (fadump)"
-
 /* Is there one that the device holds, good or not? */
 static inline bool fadump_dump_held(void)
 {
@@ -254,8 +251,10 @@ struct fadump_claim *fadump_claim_cut(struct fadump_claim *c, u64 len);
 struct fadump_claim *fadump_claim_next(u64 from);
 void fadump_claim_open(struct fadump_claim *c);
 void fadump_claim_close(struct fadump_claim *c);
-void fadump_claim_free(struct fadump_claim *c);
 void fadump_claim_free_all(void);
+void fadump_claim_added(struct fadump_claim *c);
+bool fadump_claim_came_back(u64 addr);
+void fadump_claim_exit(void);
 
 /* vmcore.c */
 int fadump_vmcore_create(void);

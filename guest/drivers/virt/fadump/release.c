@@ -103,7 +103,7 @@ static int fadump_add(struct fadump_claim *c)
 	if (c->added)
 		return 0;
 	if (!name)
-		name = kstrdup(FADUMP_RAM_NAME, GFP_KERNEL);
+		name = kstrdup("System RAM (fadump)", GFP_KERNEL);
 	if (!name)
 		return -ENOMEM;
 	fadump_claim_open(c);
@@ -171,7 +171,7 @@ static int fadump_add_all(void)
 		else
 			err = fadump_online(c);
 		if (!err)
-			fadump_claim_free(c);
+			fadump_claim_added(c);
 		ret = ret ?: err;
 	}
 	return ret;
