@@ -60,6 +60,8 @@ void fadump_claim_close(struct fadump_claim *c)
 {
 	if (!c->res)
 		c->res = request_mem_region(c->start, c->end - c->start,
+					    c->kind == FADUMP_CLAIM_WINDOW ?
+					    "fadump window" :
 					    "fadump preserved");
 }
 

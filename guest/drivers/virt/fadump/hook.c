@@ -163,6 +163,7 @@ static void fadump_trigger_and_wait(const struct fadump_device *dev)
 	for (ms = 0; ms < FADUMP_TRIGGER_WAIT_MS; ms++)
 		mdelay(1);
 }
+
 NOKPROBE_SYMBOL(fadump_trigger_and_wait);
 
 #ifdef CONFIG_X86_64
@@ -191,6 +192,7 @@ static void fadump_stop_at(const struct fadump_device *dev,
 	fadump_trigger_and_wait(dev);
 	WRITE_ONCE(current->thread.sp, sp);
 }
+
 NOKPROBE_SYMBOL(fadump_stop_at);
 #else
 static void fadump_stop_at(const struct fadump_device *dev,

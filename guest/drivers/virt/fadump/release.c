@@ -20,13 +20,14 @@
 #include <linux/module.h>
 #include <linux/numa.h>
 #include <linux/sched/signal.h>
+#include <linux/sizes.h>
 #include <linux/string.h>
 
 #include "compat.h"
 #include "fadump.h"
 
 /* A chunk is at most so large: the time until a signal is seen. */
-#define FADUMP_CHUNK_MAX	(1ULL << 30)
+#define FADUMP_CHUNK_MAX	((u64)SZ_1G)
 
 static bool fadump_movable;
 module_param_named(movable, fadump_movable, bool, 0644);
