@@ -820,6 +820,8 @@ static void virtio_fadump_realize(DeviceState *dev, Error **errp)
                         fadump_hold_desc(&s->hold), 0);
     }
     s->pending_cpu = VIRTIO_FADUMP_CPU_NONE;
+    /* until the machine's RAM is known */
+    s->discard_size = qemu_real_host_page_size();
 
     virtio_init(vdev, VIRTIO_ID_FADUMP, sizeof(struct virtio_fadump_config));
     s->ctrl_vq = virtio_add_queue(vdev, FADUMP_VQ_SIZE, fadump_handle_ctrl);

@@ -709,7 +709,10 @@ void fadump_hold_skip(const FadumpHold *h)
     for (i = 0; i < runs->len; i++) {
         const FadumpRamRun *run = &g_array_index(runs, FadumpRamRun, i);
 
-        qemu_guest_free_page_hint(run->host, run->range.size);
+        /* what of the machine's RAM is swapped may not be migrated at all */
+        if (run->mr == &h->held) {
+            qemu_guest_free_page_hint(run->host, run->range.size);
+        }
     }
 }
 

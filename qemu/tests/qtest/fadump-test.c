@@ -3490,6 +3490,14 @@ static void test_migrate_hostile(const void *opaque)
     assert_field_refused(state,
                          cpu_to_be32(VIRTIO_FADUMP_STATE_DUMP_AVAILABLE));
 
+    /* a reset that was asked for on the other host happens on this one */
+    end->pending_cause = cpu_to_be32(VIRTIO_FADUMP_CAUSE_PANIC);
+    g_assert_true(g_file_set_contents(path, registered, registered_len, NULL));
+    *end = old_end;
+    dst = load_from(m, path, src, "completed");
+    wait_count(dst, &dst->captured, 1, "panic");
+    stop(dst);
+
     /* as it was, the stream is good: all above failed for what was changed */
     g_assert_true(g_file_set_contents(path, registered, registered_len, NULL));
     dst = load_from(m, path, src, "completed");

@@ -139,7 +139,7 @@ void fadump_hold_undo(FadumpHold *h, const GArray *done);
 /* Give all that the window holds back to the host. */
 void fadump_hold_drop(FadumpHold *h);
 
-/* A migration begins and no dump is held: what the window has is not sent. */
+/* A migration begins and no dump is held: the held area is not sent. */
 void fadump_hold_skip(const FadumpHold *h);
 
 /*
