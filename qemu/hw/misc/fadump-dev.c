@@ -38,8 +38,11 @@
 
 /* Below this no distribution's initramfs unpacks. */
 #define FADUMP_BOOT_MEM_MIN (128 * MiB)
-/* What one unpacks in with room to save a dump. */
+/* What one unpacks in with room to save a dump, with up to so many vCPUs. */
 #define FADUMP_BOOT_MEM_DEFAULT (512 * MiB)
+#define FADUMP_BOOT_MEM_VCPUS 64
+/* What Linux takes for each vCPU: per-CPU areas, stacks, slabs (1.2 MiB). */
+#define FADUMP_BOOT_MEM_PER_VCPU (1280 * KiB)
 #define FADUMP_BOOT_MEM_PERCENT 5
 /* What a guest may have that asks for more. */
 #define FADUMP_BOOT_MEM_MAX_PERCENT 25
@@ -647,6 +650,18 @@ static bool fadump_check_boot_mem(VirtIOFadump *s, uint64_t ram, Error **errp)
     return true;
 }
 
+/* What a boot needs that saves a dump, if nobody says otherwise. */
+static uint64_t fadump_default_boot_mem(uint64_t ram)
+{
+    unsigned int vcpus = MACHINE(qdev_get_machine())->smp.max_cpus;
+    uint64_t size = FADUMP_BOOT_MEM_DEFAULT;
+
+    if (vcpus > FADUMP_BOOT_MEM_VCPUS) {
+        size += (vcpus - FADUMP_BOOT_MEM_VCPUS) * FADUMP_BOOT_MEM_PER_VCPU;
+    }
+    return MAX(size, ram / 100 * FADUMP_BOOT_MEM_PERCENT);
+}
+
 /* Put the sizes that are in force in the place of those that were asked for. */
 static bool fadump_plan_boot_mem(VirtIOFadump *s, Error **errp)
 {
@@ -660,8 +675,7 @@ static bool fadump_plan_boot_mem(VirtIOFadump *s, Error **errp)
         return false;
     }
     if (!s->boot_mem) {
-        s->boot_mem = MAX(FADUMP_BOOT_MEM_DEFAULT,
-                          ram / 100 * FADUMP_BOOT_MEM_PERCENT);
+        s->boot_mem = fadump_default_boot_mem(ram);
     }
     if (max && max < MIN(s->boot_mem, ram)) {
         error_setg(errp, VIRTIO_FADUMP_BOOT_MEM_MAX_PROP "=%" PRIu64 " MiB is "
@@ -1168,8 +1182,8 @@ static void virtio_fadump_class_init(ObjectClass *klass, void *data)
     vdc->vmsd = &vmstate_virtio_fadump_device;
 
     object_class_property_set_description(klass, VIRTIO_FADUMP_BOOT_MEM_PROP,
-        "Memory that the boot after a crash has (default: 512M, or 5 % of RAM "
-        "if that is more)");
+        "Memory that the boot after a crash has (default: 512M, more with more "
+        "than 64 vCPUs, or 5 % of RAM if that is more)");
     object_class_property_set_description(klass,
         VIRTIO_FADUMP_BOOT_MEM_MAX_PROP,
         "Most of it that the guest may ask for (default: boot-mem, or a "

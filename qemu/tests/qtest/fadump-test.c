@@ -3604,6 +3604,11 @@ static void test_boot_mem(void)
           { { 0, 640 * MiB } } },
         { "-M q35 -m 256M -device fadump-dev", 256 * MiB, 256 * MiB,
           { { 0, 256 * MiB } } },
+        /* each vCPU takes some, plugged in or not */
+        { "-M q35 -smp 1,maxcpus=64 -m 2G -device fadump-dev", 512 * MiB,
+          512 * MiB, { { 0, 512 * MiB } } },
+        { "-M q35 -smp 1,maxcpus=255 -m 2G -device fadump-dev", 768 * MiB,
+          768 * MiB, { { 0, 768 * MiB } } },
         /* whole memory blocks */
         { "-M pc -m 1G -device fadump-dev,boot-mem=129M", 256 * MiB,
           256 * MiB, { { 0, 256 * MiB } } },
