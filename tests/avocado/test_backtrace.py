@@ -92,7 +92,7 @@ class Backtrace(FadumpTest):
                    r'gdb: invalid kernel virtual address'])
         truth = backtrace.from_log(log)
         # Debian's newest crash is told not to look for modules, and its bt of
-        # Linux 7.1 and later is wrong, whatever the dump: docs/patches/crash.
+        # Linux 7.1 and later is wrong, whatever the dump: docs/backtraces.md.
         newest = '--no_modules' in build.crash_command(kernel)
         stops = [backtrace.system_call] if newest else []
         frames = backtrace.from_crash(show)
