@@ -5,7 +5,8 @@
 What they show may hang on what happens to be on the stack, and kernels begin a
 system call's stack at random. So there are many crashes, of many kinds of task;
 each is a guest that had booted already, and QEMU saves the dump.
-FADUMP_BACKTRACES says how many of a kernel in make check-full.
+FADUMP_BACKTRACES says how many of a kernel in make check-full, FADUMP_DRGN which
+drgn are asked: commands with semicolons between them, else the one in PATH.
 """
 
 import os
@@ -91,7 +92,7 @@ class Backtrace(FadumpTest):
                    r'gdb: invalid kernel virtual address'])
         truth = backtrace.from_log(log)
         # Debian's newest crash is told not to look for modules, and its bt of
-        # Linux 7.1 and later is wrong, whatever the dump: docs/patches/crash.
+        # Linux 7.1 and later is wrong, whatever the dump: docs/backtraces.md.
         newest = '--no_modules' in build.crash_command(kernel)
         stops = [backtrace.system_call] if newest else []
         frames = backtrace.from_crash(show)
@@ -111,6 +112,8 @@ class Backtrace(FadumpTest):
             wrong[f'bt -a, CPU {other}'] = backtrace.compare(gdb[other],
                                                              cpus[other])
         for command in backtrace.drgn_commands():
+            if not backtrace.drgn_reads(command, kernel, truth):
+                continue
             wrong[' '.join(command)] = backtrace.compare(
                 truth, backtrace.from_drgn(command, kernel, dump,
                                            self.path('drgn.py')),

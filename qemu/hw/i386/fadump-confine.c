@@ -30,9 +30,9 @@
 
 /*
  * What Linux hot-adds depends on where the RAM of its boot ends: 128 MiB below
- * 64 GiB, from there on the largest size up to 2 GiB that this end is a multiple
- * of. Boot memory of a guest with so much RAM may end there, and then nothing
- * smaller than 2 GiB would come back.
+ * 64 GiB, from there on the largest size up to 2 GiB that this end is a
+ * multiple of. Boot memory of a guest with so much RAM may end there, and then
+ * nothing smaller than 2 GiB would come back.
  */
 #define MEMORY_BLOCK_SIZE (128 * MiB)
 #define LARGE_MEMORY_BLOCK_SIZE (2 * GiB)
@@ -133,7 +133,7 @@ static uint64_t pci_hole64_size(const X86CPU *cpu)
                                     &error_abort);
 }
 
-/* Right above RAM: whoever maps RAM write-back does the same for what is there. */
+/* Right above RAM: whoever maps RAM write-back maps what is there so, too. */
 static uint64_t pc_fadump_window_base(FadumpConfiner *c, uint64_t size,
                                       Error **errp)
 {

@@ -97,7 +97,8 @@ static void blank_notes(GByteArray *notes, guint start, guint end)
     while (start < end) {
         uint8_t *note = notes->data + start;
         size_t size = fadump_note_size(note, end - start);
-        size_t desc = sizeof(Elf64_Nhdr) + ROUND_UP((uint32_t)ldl_le_p(note), 4);
+        size_t desc = sizeof(Elf64_Nhdr) +
+                      ROUND_UP((uint32_t)ldl_le_p(note), 4);
 
         memset(note + desc, 0, size - desc);
         start += size;

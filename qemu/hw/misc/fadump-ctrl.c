@@ -251,6 +251,7 @@ static uint32_t register_regions(VirtIOFadump *s,
     g_array_unref(s->boot);
     s->boot = g_steal_pointer(&boot);
     s->boot_size = size;
+    fadump_prepare_move(s);
     s->vmcoreinfo = reg.vmcoreinfo;
     s->crash_note = reg.crash_note;
     s->nr_dests = reg.nr_dests;

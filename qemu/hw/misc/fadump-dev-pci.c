@@ -14,7 +14,7 @@
 #define TYPE_FADUMP_DEV_PCI "fadump-dev-base"
 OBJECT_DECLARE_SIMPLE_TYPE(FadumpDevPCI, FADUMP_DEV_PCI)
 
-/* The window has a 64-bit BAR of its own where the machine has no place for it. */
+/* Where the machine has no place for the window it has a 64-bit BAR. */
 #define FADUMP_DEV_MSIX_BAR 1
 #define FADUMP_DEV_MODERN_BAR 2
 #define FADUMP_DEV_WINDOW_BAR 4

@@ -28,6 +28,8 @@
 #include "hw/nvram/fw_cfg.h"
 #include "hw/qdev-properties.h"
 #include "migration/blocker.h"
+#include "migration/client-options.h"
+#include "migration/misc.h"
 #include "migration/vmstate.h"
 #include "system/runstate.h"
 #include "system/runstate-action.h"
@@ -36,8 +38,11 @@
 
 /* Below this no distribution's initramfs unpacks. */
 #define FADUMP_BOOT_MEM_MIN (128 * MiB)
-/* What one unpacks in with room to save a dump. */
+/* What one unpacks in with room to save a dump, with up to so many vCPUs. */
 #define FADUMP_BOOT_MEM_DEFAULT (512 * MiB)
+#define FADUMP_BOOT_MEM_VCPUS 64
+/* What Linux takes for each vCPU: per-CPU areas, stacks, slabs (1.2 MiB). */
+#define FADUMP_BOOT_MEM_PER_VCPU (1280 * KiB)
 #define FADUMP_BOOT_MEM_PERCENT 5
 /* What a guest may have that asks for more. */
 #define FADUMP_BOOT_MEM_MAX_PERCENT 25
@@ -645,6 +650,18 @@ static bool fadump_check_boot_mem(VirtIOFadump *s, uint64_t ram, Error **errp)
     return true;
 }
 
+/* What a boot needs that saves a dump, if nobody says otherwise. */
+static uint64_t fadump_default_boot_mem(uint64_t ram)
+{
+    unsigned int vcpus = MACHINE(qdev_get_machine())->smp.max_cpus;
+    uint64_t size = FADUMP_BOOT_MEM_DEFAULT;
+
+    if (vcpus > FADUMP_BOOT_MEM_VCPUS) {
+        size += (vcpus - FADUMP_BOOT_MEM_VCPUS) * FADUMP_BOOT_MEM_PER_VCPU;
+    }
+    return MAX(size, ram / 100 * FADUMP_BOOT_MEM_PERCENT);
+}
+
 /* Put the sizes that are in force in the place of those that were asked for. */
 static bool fadump_plan_boot_mem(VirtIOFadump *s, Error **errp)
 {
@@ -658,8 +675,7 @@ static bool fadump_plan_boot_mem(VirtIOFadump *s, Error **errp)
         return false;
     }
     if (!s->boot_mem) {
-        s->boot_mem = MAX(FADUMP_BOOT_MEM_DEFAULT,
-                          ram / 100 * FADUMP_BOOT_MEM_PERCENT);
+        s->boot_mem = fadump_default_boot_mem(ram);
     }
     if (max && max < MIN(s->boot_mem, ram)) {
         error_setg(errp, VIRTIO_FADUMP_BOOT_MEM_MAX_PROP "=%" PRIu64 " MiB is "
@@ -734,6 +750,16 @@ static bool fadump_init_window(VirtIOFadump *s, Error **errp)
     return true;
 }
 
+void fadump_prepare_move(VirtIOFadump *s)
+{
+    g_autoptr(GArray) runs = fadump_ram_runs(NULL);
+
+    if (runs) {
+        fadump_hold_keep_from_ksm(&s->hold, runs,
+                                  s->full ? s->ram_map : s->boot);
+    }
+}
+
 static void fadump_machine_done(Notifier *notifier, void *data)
 {
     VirtIOFadump *s = container_of(notifier, VirtIOFadump, machine_done);
@@ -743,14 +769,31 @@ static void fadump_machine_done(Notifier *notifier, void *data)
     /* RAM that cannot be captured now may be some day, by copying */
     if (runs) {
         fadump_hold_plan(&s->hold, runs, fcc->firmware_end);
-        fadump_hold_keep_from_ksm(&s->hold, runs,
-                                  s->full ? s->ram_map : s->boot);
     }
+    fadump_prepare_move(s);
     s->discard_size = fadump_hold_discard_size(&s->hold);
     if (reboot_action == REBOOT_ACTION_SHUTDOWN) {
         warn_report("fadump-dev: with -no-reboot, or -action reboot=shutdown, "
                     "a guest that crashes is shut down and not captured");
     }
+}
+
+/*
+ * A migration begins. There is nothing in the window, but shared memory that is
+ * read to see that it is zero is allocated, here and on the other host.
+ */
+static int fadump_precopy(NotifierWithReturn *notifier, void *data,
+                          Error **errp)
+{
+    VirtIOFadump *s = container_of(notifier, VirtIOFadump, precopy_notifier);
+    PrecopyNotifyData *pnd = data;
+
+    /* with postcopy, what is skipped and then asked for would never come */
+    if (pnd->reason == PRECOPY_NOTIFY_SETUP && !s->desc_size &&
+        !migrate_postcopy_ram()) {
+        fadump_hold_skip(&s->hold);
+    }
+    return 0;
 }
 
 static void virtio_fadump_realize(DeviceState *dev, Error **errp)
@@ -791,6 +834,8 @@ static void virtio_fadump_realize(DeviceState *dev, Error **errp)
                         fadump_hold_desc(&s->hold), 0);
     }
     s->pending_cpu = VIRTIO_FADUMP_CPU_NONE;
+    /* until the machine's RAM is known */
+    s->discard_size = qemu_real_host_page_size();
 
     virtio_init(vdev, VIRTIO_ID_FADUMP, sizeof(struct virtio_fadump_config));
     s->ctrl_vq = virtio_add_queue(vdev, FADUMP_VQ_SIZE, fadump_handle_ctrl);
@@ -801,6 +846,8 @@ static void virtio_fadump_realize(DeviceState *dev, Error **errp)
     qemu_add_guest_crash_notifier(&s->crash_notifier);
     s->machine_done.notify = fadump_machine_done;
     qemu_add_machine_init_done_notifier(&s->machine_done);
+    s->precopy_notifier.notify = fadump_precopy;
+    precopy_add_notifier(&s->precopy_notifier);
     s->vm_change = qemu_add_vm_change_state_handler(fadump_vm_state_change, s);
 }
 
@@ -810,6 +857,7 @@ static void virtio_fadump_unrealize(DeviceState *dev)
     VirtIOFadump *s = VIRTIO_FADUMP(dev);
 
     qemu_del_vm_change_state_handler(s->vm_change);
+    precopy_remove_notifier(&s->precopy_notifier);
     qemu_remove_machine_init_done_notifier(&s->machine_done);
     qemu_remove_guest_crash_notifier(&s->crash_notifier);
     qemu_remove_system_reset_notifier(&s->reset_notifier);
@@ -946,6 +994,10 @@ static int virtio_fadump_post_load(void *opaque, int version_id)
         error_report_err(err);
         return -EINVAL;
     }
+    if (!s->desc_size && runstate_check(RUN_STATE_RESTORE_VM)) {
+        /* it may have been left out of the snapshot */
+        fadump_hold_drop(&s->hold);
+    }
     fadump_show_window(s, s->window_shown);
     fadump_publish(s);
     /* what the machine had before, where a snapshot is loaded */
@@ -953,6 +1005,7 @@ static int virtio_fadump_post_load(void *opaque, int version_id)
     if (s->desc_size) {
         fadump_confine(s);
     }
+    fadump_prepare_move(s);
     return 0;
 }
 
@@ -1053,7 +1106,7 @@ static void get_full(Object *obj, Visitor *v, const char *name, void *opaque,
     visit_type_bool(v, name, &VIRTIO_FADUMP(obj)->full, errp);
 }
 
-/* Whoever runs the host knows what memory is free: also while the guest runs. */
+/* Whoever runs the host knows what memory is free, while the guest runs too. */
 static void set_full(Object *obj, Visitor *v, const char *name, void *opaque,
                      Error **errp)
 {
@@ -1066,11 +1119,14 @@ static void set_full(Object *obj, Visitor *v, const char *name, void *opaque,
     if (full && DEVICE(s)->realized &&
         !fadump_hold_has_room(&s->hold, s->ram_map)) {
         error_setg(errp, "the window has no room for all RAM; start the "
-                   "machine with " VIRTIO_FADUMP_FULL_PROP "=on, then it can be "
-                   "switched off and on");
+                   "machine with " VIRTIO_FADUMP_FULL_PROP "=on, then it can "
+                   "be switched off and on");
         return;
     }
     s->full = full;
+    if (full && DEVICE(s)->realized) {
+        fadump_prepare_move(s);
+    }
 }
 
 static const PropertyInfo prop_full = {
@@ -1126,8 +1182,8 @@ static void virtio_fadump_class_init(ObjectClass *klass, void *data)
     vdc->vmsd = &vmstate_virtio_fadump_device;
 
     object_class_property_set_description(klass, VIRTIO_FADUMP_BOOT_MEM_PROP,
-        "Memory that the boot after a crash has (default: 512M, or 5 % of RAM "
-        "if that is more)");
+        "Memory that the boot after a crash has (default: 512M, more with more "
+        "than 64 vCPUs, or 5 % of RAM if that is more)");
     object_class_property_set_description(klass,
         VIRTIO_FADUMP_BOOT_MEM_MAX_PROP,
         "Most of it that the guest may ask for (default: boot-mem, or a "

@@ -701,6 +701,21 @@ void fadump_hold_drop(FadumpHold *h)
 /* ------------------------------------------------------------------ */
 /* Migration                                                          */
 
+void fadump_hold_skip(const FadumpHold *h)
+{
+    g_autoptr(GArray) runs = fadump_hold_window(h);
+    guint i;
+
+    for (i = 0; i < runs->len; i++) {
+        const FadumpRamRun *run = &g_array_index(runs, FadumpRamRun, i);
+
+        /* what of the machine's RAM is swapped may not be migrated at all */
+        if (run->mr == &h->held) {
+            qemu_guest_free_page_hint(run->host, run->range.size);
+        }
+    }
+}
+
 bool fadump_hold_set_swapped(FadumpHold *h, const GArray *swapped)
 {
     g_autoptr(GArray) slots = g_array_new(false, false, sizeof(FadumpRange));

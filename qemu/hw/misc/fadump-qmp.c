@@ -32,7 +32,9 @@ static void tell_vcpus(FadumpDumpInfo *info, const uint8_t *desc)
 
     info->vcpus = le32_to_cpu(h->nr_vcpus);
     for (i = 0; i < info->vcpus; i++) {
-        if (fadump_desc_vcpu(desc, i)->flags & cpu_to_le32(VIRTIO_FADUMP_VCPU_F_REGS_LOST)) {
+        uint32_t flags = le32_to_cpu(fadump_desc_vcpu(desc, i)->flags);
+
+        if (flags & VIRTIO_FADUMP_VCPU_F_REGS_LOST) {
             QAPI_LIST_APPEND(tail, i);
         }
     }

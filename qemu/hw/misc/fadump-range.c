@@ -157,7 +157,7 @@ GArray *fadump_ranges_xor(const GArray *a, const GArray *b)
     append_borders(borders, a);
     append_borders(borders, b);
     g_array_sort(borders, u64_cmp);
-    /* each border changes whether what follows is in: two of one address, not */
+    /* each border changes whether what follows is in; two of one address: no */
     for (i = 0; i + 1 < borders->len; i += 2) {
         uint64_t base = g_array_index(borders, uint64_t, i);
         uint64_t end = g_array_index(borders, uint64_t, i + 1);

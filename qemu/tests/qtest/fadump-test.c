@@ -156,8 +156,9 @@ static const Machine machines[] = {
 #define PC_3G (&machines[2])
 #define Q35_3G (&machines[3])
 #define PC_6G (&machines[5])
+#define PC_2000M (&machines[7])
 #define Q35_SWAP (&machines[10])
-#define PC_NUMA_MEMFD (&machines[13])
+#define Q35_MEMFD (&machines[11])
 #define Q35_BAR_SWAP (&machines[16])
 
 typedef struct Fadump {
@@ -1524,7 +1525,8 @@ static const BadRegions bad_regions[] = {
     BAD("BOOT_MEM of no bytes", 1, CPU_STATE, BOOT_MEM(0, 0)),
     BAD("BOOT_MEM of no bytes among others", 2,
         CPU_STATE, BOOT_MEM(0, B), BOOT_MEM(4096, 0)),
-    BAD("BOOT_MEM with unaligned src", 1, CPU_STATE, BOOT_MEM(512, B - 64 * KiB)),
+    BAD("BOOT_MEM with unaligned src", 1,
+        CPU_STATE, BOOT_MEM(512, B - 64 * KiB)),
     BAD("BOOT_MEM with src of a page", 1, CPU_STATE, BOOT_MEM(4096, B - 4096)),
     BAD("BOOT_MEM with unaligned len", 1, CPU_STATE, BOOT_MEM(0, B - 512)),
     BAD("BOOT_MEM with len of a page", 1, CPU_STATE, BOOT_MEM(0, B - 4096)),
@@ -3262,6 +3264,32 @@ static void test_migrate_release(const void *opaque)
     stop(dst);
 }
 
+static uint64_t migrated_bytes(Fadump *f)
+{
+    QDict *rsp = qtest_qmp_assert_success_ref(f->qts,
+                                              "{ 'execute': 'query-migrate' }");
+    QDict *ram = qdict_get_qdict(rsp, "ram");
+    uint64_t bytes = (qdict_get_int(ram, "duplicate") +
+                      qdict_get_int(ram, "normal")) * 4096;
+
+    qobject_unref(rsp);
+    return bytes;
+}
+
+/* What could hold a dump and does not is neither read nor sent. */
+static void test_migrate_nothing(const void *opaque)
+{
+    Fadump *f = start_and_probe(opaque, "");
+    g_autofree char *path = g_build_filename(f->dir, "stream", NULL);
+
+    g_assert_cmpint(f->window_len, >=, 256 * MiB);
+    assert_register(f, OK);
+    save_to(f, path);
+    /* and not a file system's or a display's memory, of which there is none */
+    g_assert_cmpint(migrated_bytes(f), <, GiB + 64 * MiB);
+    stop(f);
+}
+
 static uint8_t *find_bytes(char *buf, gsize len, const void *what, gsize size)
 {
     uint8_t *found = NULL;
@@ -3462,6 +3490,14 @@ static void test_migrate_hostile(const void *opaque)
     assert_field_refused(state,
                          cpu_to_be32(VIRTIO_FADUMP_STATE_DUMP_AVAILABLE));
 
+    /* a reset that was asked for on the other host happens on this one */
+    end->pending_cause = cpu_to_be32(VIRTIO_FADUMP_CAUSE_PANIC);
+    g_assert_true(g_file_set_contents(path, registered, registered_len, NULL));
+    *end = old_end;
+    dst = load_from(m, path, src, "completed");
+    wait_count(dst, &dst->captured, 1, "panic");
+    stop(dst);
+
     /* as it was, the stream is good: all above failed for what was changed */
     g_assert_true(g_file_set_contents(path, registered, registered_len, NULL));
     dst = load_from(m, path, src, "completed");
@@ -3499,7 +3535,8 @@ static void test_migrate_hostile(const void *opaque)
         *v = good_vcpu; \
     } while (0)
     assert_desc_refused(h->magic[0], 'X');
-    assert_desc_refused(h->version, cpu_to_le32(VIRTIO_FADUMP_DESC_VERSION + 1));
+    assert_desc_refused(h->version,
+                        cpu_to_le32(VIRTIO_FADUMP_DESC_VERSION + 1));
     assert_desc_refused(h->total_size, cpu_to_le64(UINT64_MAX));
     assert_desc_refused(h->hdr_size, cpu_to_le32(UINT32_MAX));
     assert_desc_refused(h->nr_ranges, cpu_to_le32(UINT32_MAX));
@@ -3567,6 +3604,11 @@ static void test_boot_mem(void)
           { { 0, 640 * MiB } } },
         { "-M q35 -m 256M -device fadump-dev", 256 * MiB, 256 * MiB,
           { { 0, 256 * MiB } } },
+        /* each vCPU takes some, plugged in or not */
+        { "-M q35 -smp 1,maxcpus=64 -m 2G -device fadump-dev", 512 * MiB,
+          512 * MiB, { { 0, 512 * MiB } } },
+        { "-M q35 -smp 1,maxcpus=255 -m 2G -device fadump-dev", 768 * MiB,
+          768 * MiB, { { 0, 768 * MiB } } },
         /* whole memory blocks */
         { "-M pc -m 1G -device fadump-dev,boot-mem=129M", 256 * MiB,
           256 * MiB, { { 0, 256 * MiB } } },
@@ -3713,10 +3755,12 @@ static void test_ask_capture(const void *opaque)
         m.boot[0].size = f->ask = sizes[i];
         fill_ram(f);
         assert_register(f, OK);
-        save_to(f, path);
-        dst = load_from(&m, path, f, "completed");
-        stop(f);
-        f = dst;
+        if (i % 2 == 0) {
+            save_to(f, path);
+            dst = load_from(&m, path, f, "completed");
+            stop(f);
+            f = dst;
+        }
         assert_state(f, REGISTERED);
         g_assert_cmphex(CONFIG_Q(f, boot_mem), ==, total_size(m.boot));
         trigger_panic(f);
@@ -3729,11 +3773,13 @@ static void test_ask_capture(const void *opaque)
         pieces = check_descriptor(f, desc, VIRTIO_FADUMP_CAUSE_PANIC);
         check_ram(f, pieces);
 
-        path2 = g_build_filename(f->dir, "stream", NULL);
-        save_to(f, path2);
-        dst = load_from(&m, path2, f, "completed");
-        stop(f);
-        f = dst;
+        if (i % 3 == 1) {
+            path2 = g_build_filename(f->dir, "stream", NULL);
+            save_to(f, path2);
+            dst = load_from(&m, path2, f, "completed");
+            stop(f);
+            f = dst;
+        }
         assert_window(f, true);
         check_confinement(f, true);
         again = read_descriptor(f);
@@ -3989,15 +4035,17 @@ int main(int argc, char **argv)
     add("migrate-held", Q35_1G, test_migrate_held);
     add("migrate-held", Q35_SWAP, test_migrate_held);
     add("migrate-release", Q35_1G, test_migrate_release);
+    add("migrate-nothing", Q35_1G, test_migrate_nothing);
+    add("migrate-nothing", Q35_SWAP, test_migrate_nothing);
     add("migrate-dests", Q35_1G, test_migrate_dests);
     add("migrate-hostile", Q35_1G, test_migrate_hostile);
     add("ask", PC_1G, test_ask);
     add("ask", PC_3G, test_ask);
     add("ask", Q35_3G, test_ask);
-    add("ask-capture", PC_3G, test_ask_capture);
+    add("ask-capture", PC_2000M, test_ask_capture);
     add("ask-capture", Q35_1G, test_ask_capture);
     add("ask-capture", Q35_SWAP, test_ask_capture);
-    add("ask-capture", PC_NUMA_MEMFD, test_ask_capture);
+    add("ask-capture", Q35_MEMFD, test_ask_capture);
     add("ask-capture", Q35_BAR_SWAP, test_ask_capture);
     qtest_add_func("fadump/boot-mem", test_boot_mem);
     qtest_add_func("fadump/place", test_place);

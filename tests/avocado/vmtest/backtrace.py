@@ -29,8 +29,12 @@ _SUFFIX = re.compile(r'\.(isra|constprop|part|cold|llvm)\b.*')
 
 
 def _plain(name):
-    """Without what the compiler adds for itself: not every tool shows it."""
-    return _SUFFIX.sub('', name)
+    """Without what the compiler adds for itself: not every tool shows it. Of two
+    symbols for a place, one."""
+    return _ALIAS.get(name) or _SUFFIX.sub('', name)
+
+
+_ALIAS = {'end_repeat_nmi': 'asm_exc_nmi'}
 
 
 def _stripped(frames):
@@ -114,7 +118,7 @@ def in_module(frame):
 def entry(frame):
     """Where one stops that does not get past the code that an exception or an
     interrupt came in by"""
-    return re.match('asm_|end_repeat_nmi', frame[0])
+    return re.match('asm_', frame[0])
 
 
 def system_call(frame):
@@ -184,6 +188,14 @@ def drgn_version(command):
                           check=True).stdout
     return tuple(int(n) for n in re.search(r'drgn (\d+)\.(\d+)\.(\d+)',
                                            text).groups())
+
+
+def drgn_reads(command, kernel, truth):
+    """Whether that drgn can read the kernel's unwind tables for these frames:
+    the first versions fail at the entry code of Linux 6.4 and later."""
+    series = tuple(int(n) for n in re.findall(r'\d+', kernel.release)[:2])
+    return (drgn_version(command) >= (0, 0, 23) or series < (6, 4) or
+            not any(entry(frame) for frame in truth))
 
 
 def from_drgn(command, kernel, dump, script):

@@ -8,6 +8,7 @@ Environment:
   FADUMP_ACCEL          tcg (default), kvm, or auto: kvm if a guest boots with it
   FADUMP_TIMEOUT_SCALE  multiplies every deadline, for slow machines
   FADUMP_KEEP           keep disks and dumps of tests that passed, too
+  FADUMP_COLD           boot each guest, also where one has booted (booted.py)
 """
 
 import functools

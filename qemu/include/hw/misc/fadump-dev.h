@@ -77,6 +77,7 @@ struct VirtIOFadump {
     Notifier reset_notifier;
     Notifier crash_notifier;
     Notifier machine_done;
+    NotifierWithReturn precopy_notifier;
     VMChangeStateEntry *vm_change;
 
     /* properties; sizes of 0 stand for the default until the device is real */
@@ -165,6 +166,9 @@ uint64_t fadump_grant(const VirtIOFadump *s, uint64_t size);
 
 /* Boot memory of a size that fadump_grant() gave; the caller frees. */
 GArray *fadump_boot_of(const VirtIOFadump *s, uint64_t size);
+
+/* After a change of what would be moved at a capture: keep it from KSM. */
+void fadump_prepare_move(VirtIOFadump *s);
 
 void fadump_set_state(VirtIOFadump *s, uint32_t state);
 

@@ -108,7 +108,7 @@ uint64_t fadump_hold_window_size(const FadumpHold *h);
 /* Whether the window has room for all of @ranges, a normalized array. */
 bool fadump_hold_has_room(const FadumpHold *h, const GArray *ranges);
 
-/* What an address and a length must be multiples of for fadump_hold_discard() */
+/* What address and length of fadump_hold_discard() must be multiples of */
 uint64_t fadump_hold_discard_size(const FadumpHold *h);
 
 /*
@@ -138,6 +138,9 @@ void fadump_hold_undo(FadumpHold *h, const GArray *done);
 
 /* Give all that the window holds back to the host. */
 void fadump_hold_drop(FadumpHold *h);
+
+/* A migration begins and no dump is held: the held area is not sent. */
+void fadump_hold_skip(const FadumpHold *h);
 
 /*
  * A part of the window, in bytes, multiples of fadump_hold_discard_size() from
