@@ -117,6 +117,7 @@ class Host(Modes):
         """
         self.check({abi.METHOD_MOVED}, kernel='6.1')
 
+    @full_only
     def test_copy_ram(self):
         """
         :avocado: tags=machine:q35,kernel:6.12

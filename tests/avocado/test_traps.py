@@ -199,13 +199,13 @@ class Traps(FadumpTest):
         self.assert_released(guest, before)
         guest.cmd('modprobe -a ata_piix sd_mod; for i in $(seq 50); do '
                   '[ -e /dev/sda ] && break; sleep 0.1; done')
-        said = guest.cmd(f'truth dio /dev/sda 64 {SEED}', timeout=300)
-        self.assertRegex(said, r'dio 16384 pages, all above 4 GiB')
+        said = guest.cmd(f'truth dio /dev/sda 8 {SEED}', timeout=300)
+        self.assertRegex(said, r'dio 2048 pages, all above 4 GiB')
         self.assert_quiet(guest)
         guest.send('poweroff -f')
         guest.wait_exit()
         # And on the host's side of the disk.
-        status, said = truth('disk', disk.path, 64, SEED)
+        status, said = truth('disk', disk.path, 8, SEED)
         self.assertEqual(status, 0, said)
 
     def test_auto_online_off(self):
