@@ -151,6 +151,14 @@ def compare(truth, frames, *stops):
     return None
 
 
+def invented(truth, frames):
+    """The first function that a debugger shows and that is not there, or None.
+    crash leaves callers out whose last instruction is the call."""
+    left = iter(name for name, _ in truth)
+    return next((name for name, _ in frames
+                 if not _BEGIN.fullmatch(name) and name not in left), None)
+
+
 _BEGIN = re.compile(r'(secondary|common)_startup_64\w*|entry_SYSCALL_64\w*|'
                     r'ret_from_fork\w*')
 
