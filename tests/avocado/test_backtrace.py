@@ -145,6 +145,7 @@ class Backtrace(FadumpTest):
         """
         self.check('6.1', ['shell', 'softirq', 'oops'])
 
+    @full_only
     def test_6_12(self):
         """
         :avocado: tags=machine:q35,kernel:6.12

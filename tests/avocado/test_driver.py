@@ -10,7 +10,7 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from fadump_test import FADUMP, FadumpTest, MIB, VMCORE, main
+from fadump_test import FADUMP, FadumpTest, MIB, VMCORE, full_only, main
 
 CAP_SYS_RAWIO = 17
 PANIC = 'echo c > /proc/sysrq-trigger'
@@ -213,6 +213,7 @@ class Kdump(Driver):
         """
         self.check_busy()
 
+    @full_only
     def test_busy_post_notifiers(self):
         """
         :avocado: tags=machine:q35,kernel:6.1
@@ -238,6 +239,7 @@ class Kdump(Driver):
         """
         self.check_wins()
 
+    @full_only
     def test_wins_post_notifiers(self):
         """
         :avocado: tags=machine:q35,kernel:6.1

@@ -322,6 +322,7 @@ class Destination(Modes):
         self.check_registration(guest)
         self.assert_quiet(guest)
 
+    @full_only
     def test_above_4g(self):
         """Boot memory on both sides of a hole, and destinations beyond it.
 
@@ -430,6 +431,7 @@ class Full(Modes):
         """
         self.check_full('6.12')
 
+    @full_only
     def test_swap(self):
         """
         :avocado: tags=machine:q35,kernel:6.1
