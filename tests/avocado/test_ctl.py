@@ -300,7 +300,10 @@ class Dump(CtlTest):
         self.assertIn(dump['id'], self.ctl('release'))
         gone = self.next_line(watch, 'FADUMP_RELEASED')['data']
         self.assertEqual(gone, {'id': dump['id'], 'reason': 'host'})
+        # The driver registers first, then it takes its memory.
         self.next_line(watch, 'FADUMP_REGISTERED')
+        guest.wait_for('its memory', lambda: not guest.exists(
+            f'{FADUMP}/release_mem'))
         self.assert_released(guest, before)
         self.assertEqual(self.ctl_json('status')['state'], 'registered')
         watch.send_signal(signal.SIGTERM)

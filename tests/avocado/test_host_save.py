@@ -159,14 +159,17 @@ class HostSave(FadumpTest):
                          'ELF')
         self.assertEqual(self.info(guest)['save']['status'], 'active')
         self.assertEqual(pipe.read_all(), digest(path))
-        self.wait_end(guest, 'completed', start)
+        job = guest.qmp.wait_event('FADUMP_SAVE_COMPLETED', 120,
+                                   start)['data']['save']
+        self.assertEqual(job['status'], 'completed', job)
 
-        # Now it can, and the guest is as it was, without a boot.
-        guest.qmp.cmd('fadump-release')
-        guest.wait_for('the release in the guest',
-                       lambda: guest.cmd(f'cat {FADUMP}/registered') == '1')
+        # Now it can: the guest does what it was asked for, without a boot.
+        guest.wait_for('the release in the guest', lambda: not guest.exists(
+            f'{FADUMP}/release_mem'))
         self.assert_released(guest, full)
-        self.assertEqual(self.info(guest)['save']['status'], 'completed')
+        self.assertEqual(self.events(guest, 'FADUMP_RELEASED', start),
+                         [{'id': dump['id'], 'reason': 'guest'}])
+        self.assertEqual(self.info(guest)['save'], job)
 
     def held(self, memory='256M', **options):
         """A machine that holds a dump, with nothing of an operating system."""
