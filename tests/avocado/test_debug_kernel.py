@@ -11,13 +11,16 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from fadump_test import FADUMP, FadumpTest, VMCORE, build, full_only, main
 
+# A panic has a call trace of its own, so that tells nothing.
 SPLAT = re.compile(
     r'WARNING:|BUG:|KASAN|possible circular|possible recursive|'
     r'INFO: (suspicious|trying|possible|task)|invalid context|'
-    r'inconsistent lock state|rcu: INFO|Call Trace:|page dumped|'
+    r'inconsistent lock state|rcu: INFO|page dumped|'
     r'list_(add|del) corruption|kernel BUG')
-# A boot of this kernel takes a minute under TCG.
+# On a busy machine a boot of this kernel takes minutes under TCG.
 BOOT = 900 * build.TIMEOUT_SCALE
+# KASAN's shadow, an eighth, counts as memory where it was not there at boot.
+SHADOW = 0.13
 
 
 class DebugKernel(FadumpTest):
@@ -43,9 +46,8 @@ class DebugKernel(FadumpTest):
         self.assertEqual(bad, [])
         self.assertRegex(guest.cmd('cat /proc/lockdep_stats'),
                          r'debug_locks: +1')
-        self.assertEqual(guest.cmd('cat /proc/sys/kernel/tainted; dmesg | '
-                                   'grep -c "KernelAddressSanitizer init"')
-                         .split()[1], '1')
+        self.assertIn('KernelAddressSanitizer initialized',
+                      guest.cmd('dmesg | grep kasan:'))
 
     def crash(self, guest):
         guest.crash(timeout=BOOT)
@@ -87,7 +89,7 @@ class DebugKernel(FadumpTest):
                       timeout=1800 * build.TIMEOUT_SCALE)
             guest.cmd(f'echo 1 > {FADUMP}/release_mem',
                       timeout=600 * build.TIMEOUT_SCALE)
-            self.assert_released(guest, full)
+            self.assert_released(guest, full, SHADOW)
             guest.cmd('alloc 60', timeout=900 * build.TIMEOUT_SCALE)
             self.assert_watched(guest)
         with self.subTest(what='panic, release by the host'):
@@ -96,7 +98,7 @@ class DebugKernel(FadumpTest):
             guest.wait_for('the guest takes the release', lambda:
                            not guest.exists(f'{FADUMP}/release_mem'),
                            600 * build.TIMEOUT_SCALE)
-            self.assert_released(guest, full)
+            self.assert_released(guest, full, SHADOW)
             self.assert_watched(guest)
         with self.subTest(what='unbind and rmmod with a dump held'):
             self.crash(guest)
@@ -107,7 +109,7 @@ class DebugKernel(FadumpTest):
             self.assertTrue(guest.exists(VMCORE))
             guest.cmd(f'echo 1 > {FADUMP}/release_mem',
                       timeout=600 * build.TIMEOUT_SCALE)
-            self.assert_released(guest, full)
+            self.assert_released(guest, full, SHADOW)
             self.reload(guest)
             self.assert_watched(guest)
         with self.subTest(what='kexec'):
