@@ -15,7 +15,7 @@ help:
 	@echo 'fadump-dev: firmware-assisted crash dump for virtual machines'
 	@echo
 	@echo '  make demo         build what is needed, crash a guest, show its dump'
-	@echo '  make check        build everything, test every promise (25 min)'
+	@echo '  make check        build everything, test every promise (half an hour)'
 	@echo '  make check-full   all tests, for all kernels, and a debug kernel (hours)'
 	@echo '  make check-unit   the unit tests only'
 	@echo '  make bench        measure against peers, write docs/performance.md (20 min)'
