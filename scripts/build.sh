@@ -37,7 +37,10 @@ main() {
     mapfile -t used <"$build/kernels.used"
     "$top/scripts/guest-module.sh" "${used[@]}"
     "$top/scripts/initramfs.sh" "${used[@]}"
-    [ "${1:-}" = demo ] || "$top/scripts/systemd-guest.sh" "${used[@]}"
+    if [ "${1:-}" != demo ]; then
+        "$top/scripts/systemd-guest.sh" "${used[@]}"
+        "$top/scripts/firmware.sh"
+    fi
     "$top/scripts/tools.sh"
     "$top/scripts/ctl.sh"
     step "built: build/qemu/qemu-system-x86_64; guests: ${used[*]}"
