@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import time
 
-from vmtest import abi, build
+from vmtest import build
 from vmtest.guest import Disk, Guest, GuestError, parse_size
 
 import host
@@ -100,43 +100,18 @@ NO_FULL = 'this QEMU does not have `full=on`'
 
 
 def capture(guest):
-    """Capture a guest of tinyboot; nanoseconds."""
+    """Capture a guest of tinyboot; what FADUMP_CAPTURED says of the dump."""
     guest.wait_tiny(1)
     start = len(guest.qmp.poll())
     guest.qmp.cmd('fadump-trigger')
     event = guest.qmp.wait_event('FADUMP_CAPTURED',
                                  120 * build.TIMEOUT_SCALE, start)
-    return event['data']['dump']['capture-time']
+    return event['data']['dump']
 
 
-def descriptor(guest, path):
-    """The dump's descriptor, at the start of the shared memory region, once
-    firmware has given that an address."""
-    bars = [r for bus in guest.qmp.cmd('query-pci') for d in bus['devices']
-            if d['id']['vendor'] == 0x1af4 and
-            d['id']['device'] == 0x1040 + abi.ID_FADUMP
-            for r in d['regions'] if r['type'] == 'memory']
-    if not bars:
-        raise GuestError('there is no fadump-dev')
-    bar = max(bars, key=lambda r: r['size'])
-    guest.qmp.cmd('pmemsave', val=bar['address'], size=min(bar['size'], MIB),
-                  filename=path)
-    with open(path, 'rb') as f:
-        data = f.read()
-    os.unlink(path)
-    return abi.Descriptor(data)
-
-
-def method(desc):
-    """How most of boot memory was set aside, by the descriptor's own word."""
-    sizes = {}
-    for r in desc.ranges:
-        if r['flags'] & abi.RANGE_F_BOOT_MEM:
-            sizes[r['method']] = sizes.get(r['method'], 0) + r['len']
-    if not sizes:
-        return 'none'
-    most = max(sizes, key=sizes.get)
-    return abi.constant_name('METHOD_', most).removeprefix('METHOD_').lower()
+def method(dump):
+    """How most of boot memory was set aside."""
+    return max('moved', 'swapped', 'copied', key=dump.get)
 
 
 def fill(guest):

@@ -4,7 +4,7 @@
 import os
 import subprocess
 
-from lab import GIB, MIB, NO_FULL, capture, descriptor, method, size_name
+from lab import GIB, MIB, NO_FULL, capture, method, size_name
 
 from vmtest import build
 from vmtest.guest import GuestError
@@ -16,8 +16,8 @@ ABOUT = '''
 What a capture adds to the reset after a crash, with all vCPUs stopped, as QEMU
 itself measures it (`capture-time` of `query-fadump`). All guest memory is allocated
 before; the guest is without an operating system, and the operator triggers the
-capture. The column *way* says how most of boot memory was set aside, by the dump's
-own descriptor.
+capture. The column *way* says how most of boot memory was set aside, as QEMU
+tells it too.
 
 The rows that begin with *host program* set as much memory aside without a guest,
 in the same run (`tests/bench/copy.c`): by moving page tables, by a copy with all
@@ -52,10 +52,10 @@ def one(lab, record, run, table, case, x, peer, memory, boot_mem, vcpus):
                       tiny='h', spare=memory if boot_mem == 'full' else
                       boot_mem, fadump=properties(boot_mem) + prop) as guest:
         guest.start()
-        ns = capture(guest)
+        dump = capture(guest)
         guest.wait_tiny(2, 120 * build.TIMEOUT_SCALE)
-        way = method(descriptor(guest, lab.path('descriptor')))
-        record.add(table, case, name, run, ns / 1e6, x, way)
+        record.add(table, case, name, run, dump['capture-time'] / 1e6, x,
+                   method(dump))
 
 
 def program(lab, record, run, table, case, size):
