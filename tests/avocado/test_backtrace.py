@@ -6,9 +6,9 @@ What they show may hang on what happens to be on the stack, and kernels begin a
 system call's stack at random. So there are many crashes, of many kinds of task;
 each is a guest that had booted already, and QEMU saves the dump.
 FADUMP_BACKTRACES says how many of a kernel in make check-full, FADUMP_DRGN which
-drgn are asked: commands with semicolons between them, else the one in PATH. FADUMP_BESIDE_KDUMP
-says how many of a kernel are made once more for kdump: what debuggers show of its
-dumps is printed beside, and no test fails of it.
+drgn are asked: commands with semicolons between them, else the one in PATH.
+FADUMP_BESIDE_KDUMP says how many of a kernel are made once more for kdump: what
+debuggers show of its dumps is printed beside, and no test fails of it.
 """
 
 import os
