@@ -151,7 +151,7 @@ class Backtrace(FadumpTest):
             wrong[f'bt -a, CPU {other}'] = backtrace.invented(gdb[other],
                                                               cpus[other])
         for command in backtrace.drgn_commands():
-            if not backtrace.drgn_reads(command, kernel, truth):
+            if not backtrace.drgn_reads(command, kernel):
                 continue
             wrong[' '.join(command)] = backtrace.compare(
                 truth, backtrace.from_drgn(command, kernel, dump,
