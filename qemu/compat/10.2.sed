@@ -26,3 +26,9 @@ s/\<tb_flush(cpu)/queue_tb_flush(cpu)/
         s/.*/ \n struct RamBlockAttributes {/
     }
 }
+
+# Feature bits of a virtio device are an array.
+s/CONVERT_FEATURES(strList, \(virtio_fadump_feature_map\), 0, bitmap)/CONVERT_FEATURES_EX(strList, \1, bitmap)/
+
+# Of libqos in 10.0.13 and in what comes after 10.2
+s/^\( *\)qvirtqueue_reset_pool(\(.*\));$/\1\2->free_head = 0;\n\1\2->num_free = \2->size;/
