@@ -72,6 +72,11 @@ static void check_capture(FadumpLife from, FadumpLifeEvent event,
         g_assert_true(from != FADUMP_LIFE_IDLE ||
                       (conds & FADUMP_IF_EARLY && conds & FADUMP_IF_OS_RUNS));
     }
+    /* without a next boot what a death leads to is not ours */
+    if (conds & FADUMP_IF_NO_REBOOT && (event == FADUMP_EVENT_CRASH ||
+                                        event == FADUMP_EVENT_PANIC_DEVICE)) {
+        g_assert_true(to == from && !actions);
+    }
     /* whoever has died is captured, at whatever reset comes */
     if (fadump_life_dying(from) && is_reset(event)) {
         g_assert_true(capture);
