@@ -22,7 +22,8 @@ set -euo pipefail
 . "$top/scripts/qemu-tree.sh"
 
 targets=(qemu-system-x86_64 qemu-img storage-daemon/qemu-storage-daemon
-         tests/unit/test-fadump tests/qtest/fadump-test)
+         tests/unit/test-fadump tests/unit/test-fadump-life
+         tests/qtest/fadump-test)
 
 # How many results of other inputs stay in the cache
 keep_results=12

@@ -287,5 +287,6 @@ void fadump_add_migrate_tests(void);
 void fadump_add_stream_tests(void);
 void fadump_add_bootmem_tests(void);
 void fadump_add_property_tests(void);
+void fadump_add_life_tests(void);
 
 #endif /* FADUMP_LIB_H */

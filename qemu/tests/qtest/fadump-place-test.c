@@ -130,6 +130,17 @@ static void set_full(Fadump *f, bool full)
 }
 
 /* All RAM is set aside, and the next boot has all RAM. */
+static void assert_full_refused(Fadump *f)
+{
+    QDict *error = qtest_qmp_assert_failure_ref(f->qts, "{ 'execute': "
+        "'qom-set', 'arguments': { 'path': '/machine/peripheral/f', "
+        "'property': 'full', 'value': true } }");
+
+    g_assert_nonnull(strstr(qdict_get_str(error, "desc"),
+                            "start the machine with full-room=on"));
+    qobject_unref(error);
+}
+
 static void test_full(const void *opaque)
 {
     static const struct virtio_fadump_region in_guest[] = {
@@ -183,12 +194,30 @@ static void test_full(const void *opaque)
     }
     stop(f);
 
-    /* without room for it it cannot be switched on, and off it is already */
+    /* one that was not started with it can be switched as well */
     f = start_and_probe(m, ",id=f");
+    fill_ram(f);
+    set_full(f, true);
+    assert_register(f, OK);
+    trigger_panic(f);
+    check_confinement(f, false);
+    probe(f);
+    {
+        g_autoptr(GByteArray) desc = read_descriptor(f);
+
+        check_places(f, desc, count);
+        g_assert_cmpint(count[VIRTIO_FADUMP_WHERE_IN_PLACE], ==, 0);
+    }
+    assert_request(f, RELEASE, OK);
+    system_reset(f);
+    probe(f);
+    check_released(f);
+    stop(f);
+
+    /* without room for it it cannot, and off it is already */
+    f = start_and_probe(m, ",id=f,full-room=off");
     set_full(f, false);
-    qobject_unref(qtest_qmp_assert_failure_ref(f->qts, "{ 'execute': "
-        "'qom-set', 'arguments': { 'path': '/machine/peripheral/f', "
-        "'property': 'full', 'value': true } }"));
+    assert_full_refused(f);
     assert_unharmed(f);
     stop(f);
 }

@@ -41,6 +41,14 @@ static void test_refused(void)
           "nowhere to go: host-mem and guest-mem are both off" },
         { "-M q35 -m 1G -device fadump-dev,host-mem=off,full=on",
           "full=on needs host-mem=on" },
+        { "-M q35 -m 1G -device fadump-dev,host-mem=off,full-room=on",
+          "full-room=on needs host-mem=on" },
+        { "-M q35 -m 1G -device fadump-dev,full=on,full-room=off",
+          "full=on needs room for all RAM: drop full-room=off" },
+        { "-M q35,memory-backend=m -object memory-backend-ram,id=m,size=20G,"
+          "reserve=off -m 20G -cpu qemu64,phys-bits=36 -device fadump-dev,"
+          "full-room=on",
+          "36 bits of the vCPUs' physical addresses; use -cpu" },
         { "-M q35 -m 1G -device fadump-dev,max-boots=0", "max-boots" },
         { "-M q35 -m 1G -device fadump-dev -device fadump-dev",
           "at most one fadump-dev" },
@@ -87,10 +95,11 @@ static void test_place(void)
 {
 #define TB "-object memory-backend-ram,id=m,size=1T,reserve=off -m 1T "
     static const Place cases[] = {
-        { "-M pc -m 1G -device fadump-dev", 4 * GiB, 5 * GiB },
-        { "-M q35 -m 6G -device fadump-dev", 8 * GiB, 10 * GiB },
+        { "-M pc -m 1G -device fadump-dev,full-room=off", 4 * GiB, 5 * GiB },
+        { "-M q35 -m 6G -device fadump-dev,full-room=off", 8 * GiB, 10 * GiB },
         { "-M pc -m 6G -device fadump-dev,full=on", 7 * GiB, 14 * GiB },
-        { "-M q35 -m 5000M -device fadump-dev", 7 * GiB, 9 * GiB },
+        { "-M q35 -m 5000M -device fadump-dev,full-room=off",
+          7 * GiB, 9 * GiB },
         { "-M q35 -m 6G -device fadump-dev,host-mem=off", 8 * GiB, 9 * GiB },
         { "-M q35 -m 6G -device fadump-dev,x-window-bar=on", 0, 8 * GiB },
         /* a terabyte, all of it, in 46 bits */
@@ -127,6 +136,86 @@ static void test_place(void)
                                          &end, sizeof(end)), ==, sizeof(end));
         g_assert_cmphex(le64_to_cpu(end), ==, cases[i].reserved_end);
         assert_window(f, false);
+        stop(f);
+    }
+}
+
+/* Resident memory of QEMU, in bytes */
+static uint64_t rss(Fadump *f)
+{
+    g_autofree char *path = g_strdup_printf("/proc/%d/statm",
+                                            qtest_pid(f->qts));
+    g_autofree char *statm = NULL;
+    uint64_t size, resident;
+
+    g_assert_true(g_file_get_contents(path, &statm, NULL, NULL));
+    g_assert_cmpint(sscanf(statm, "%" SCNu64 " %" SCNu64, &size, &resident),
+                    ==, 2);
+    return resident * getpagesize();
+}
+
+/*
+ * Where there is address space the window has room for all RAM, so that full can
+ * be switched on at any time, and that takes no memory.
+ */
+static void test_full_room(void)
+{
+#define SET_FULL "{ 'execute': 'qom-set', 'arguments': { 'path': " \
+                 "'/machine/peripheral/f', 'property': 'full', " \
+                 "'value': true } }"
+    static const struct {
+        const char *opts;
+        uint64_t ram;
+        bool full;
+    } cases[] = {
+        { "-M pc -m 1G -device fadump-dev,id=f", 1 * GiB, true },
+        { "-M q35 -m 6G -device fadump-dev,id=f", 6 * GiB, true },
+        { "-M q35 -m 6G -device fadump-dev,id=f,full-room=off", 6 * GiB },
+        { "-M q35 -m 6G -device fadump-dev,id=f,host-mem=off", 6 * GiB },
+        { "-M q35 -m 6G -device fadump-dev,id=f,x-window-bar=on", 6 * GiB },
+        { "-M q35 -m 6G -device fadump-dev,id=f,x-window-bar=on,full-room=on",
+          6 * GiB, true },
+        /* RAM, as much again, and PCI memory behind it: 40 bits, then 36 */
+        { "-M q35,memory-backend=m -object memory-backend-ram,id=m,size=400G,"
+          "reserve=off -m 400G -cpu qemu64 -device fadump-dev,id=f",
+          400 * GiB, true },
+        { "-M q35,memory-backend=m -object memory-backend-ram,id=m,size=600G,"
+          "reserve=off -m 600G -cpu qemu64,vendor=GenuineIntel -device "
+          "fadump-dev,id=f", 600 * GiB },
+        { "-M q35,memory-backend=m -object memory-backend-ram,id=m,size=20G,"
+          "reserve=off -m 20G -cpu qemu64,phys-bits=36 -device fadump-dev,"
+          "id=f", 20 * GiB },
+        { "-M q35,memory-backend=m " TB "-cpu qemu64,phys-bits=46 -device "
+          "fadump-dev,id=f", 1 * TiB, true },
+        { "-M q35,memory-backend=m " TB "-cpu qemu64,phys-bits=46 -device "
+          "fadump-dev,id=f,full-room=off", 1 * TiB },
+    };
+    uint64_t before = 0, now;
+    size_t i;
+
+    for (i = 0; i < ARRAY_SIZE(cases); i++) {
+        const Machine m = { cases[i].opts, cases[i].opts };
+        Fadump *f;
+
+        g_test_message("%s", cases[i].opts);
+        f = start(&m, "");
+        find_device(f);
+        qvirtio_pci_device_enable(f->dev);
+        find_window(f);
+        if (cases[i].full) {
+            g_assert_cmphex(f->window_len, >, cases[i].ram);
+            qtest_qmp_assert_success(f->qts, SET_FULL);
+        } else {
+            g_assert_cmphex(f->window_len, <, cases[i].ram);
+            qobject_unref(qtest_qmp_assert_failure_ref(f->qts, SET_FULL));
+        }
+        now = rss(f);
+        g_test_message("resident: %" PRIu64 " MiB", now / MiB);
+        if (cases[i].ram == TiB && !cases[i].full) {
+            /* bitmaps of dirty pages, which its RAM has as well */
+            g_assert_cmpint(before, <, now + 192 * MiB);
+        }
+        before = now;
         stop(f);
     }
 }
@@ -186,6 +275,7 @@ static void test_introspect(void)
 void fadump_add_property_tests(void)
 {
     qtest_add_func("fadump/place", test_place);
+    qtest_add_func("fadump/full-room", test_full_room);
     qtest_add_func("fadump/feature-properties", test_feature_properties);
     qtest_add_func("fadump/refused", test_refused);
     qtest_add_func("fadump/introspect", test_introspect);

@@ -6,6 +6,7 @@
 
 #include "qemu/osdep.h"
 #include <zlib.h>
+#include "qemu/timer.h"
 #include "fadump-lib.h"
 
 static uint8_t *find_bytes(char *buf, gsize len, const void *what, gsize size)
@@ -25,12 +26,11 @@ static uint8_t *find_bytes(char *buf, gsize len, const void *what, gsize size)
 /* What a stream can say of the device, in the order that it has there. */
 typedef struct QEMU_PACKED Stream {
     uint64_t boot_mem, boot_mem_max, window_addr;
-    uint32_t state;
+    uint32_t life;
     uint64_t boot_size;
     uint64_t vmcoreinfo, vmcoreinfo_size;
     uint64_t crash_note, crash_note_size;
     uint32_t nr_dests;
-    uint8_t yielded;
     uint32_t nr_swapped;
     uint64_t desc_size;
     uint8_t held_full, window_shown;
@@ -39,10 +39,16 @@ typedef struct QEMU_PACKED Stream {
 /* Behind it, and a dump's id */
 typedef struct QEMU_PACKED StreamEnd {
     uint32_t nr_lost, nr_boots;
-    uint8_t boot_counted;
-    uint32_t pending_cause, pending_cpu;
-    uint8_t announced, crash_lost, notify_pending;
+    uint32_t cause, cause_cpu;
+    uint8_t driver_seen, notify_pending;
+    uint64_t boot_timer;
 } StreamEnd;
+
+/* States of the device as a stream has them */
+enum {
+    IDLE, ANNOUNCED, REGISTERED, YIELDED, DYING, DYING_REGISTERED, CAPTURING,
+    HELD, HELD_SAVED, HELD_COUNTED, HELD_DYING,
+};
 
 static StreamEnd *stream_end(Stream *s)
 {
@@ -141,6 +147,8 @@ static void test_migrate_hostile(const void *opaque)
     StreamEnd *end, old_end;
     Stream *s, old, want;
     gsize len, registered_len;
+    static const uint32_t idle[] = { IDLE, ANNOUNCED, DYING };
+    uint32_t i;
 
     assert_register(src, OK);
     save_to(src, path);
@@ -148,25 +156,38 @@ static void test_migrate_hostile(const void *opaque)
                                       NULL));
     want = (Stream) {
         cpu_to_be64(B), cpu_to_be64(256 * MiB), cpu_to_be64(src->window),
-        cpu_to_be32(VIRTIO_FADUMP_STATE_REGISTERED), cpu_to_be64(B),
+        cpu_to_be32(REGISTERED), cpu_to_be64(B),
         cpu_to_be64(VMCOREINFO_ADDR), cpu_to_be64(4096),
-        cpu_to_be64(CRASH_NOTE_ADDR), cpu_to_be64(4096), 0, 0, 0, 0, 0, 0
+        cpu_to_be64(CRASH_NOTE_ADDR), cpu_to_be64(4096), 0, 0, 0, 0, 0
     };
     s = (Stream *)find_bytes(registered, registered_len, &want, sizeof(want));
     old = *s;
     end = stream_end(s);
     old_end = *end;
+    g_assert_cmphex(end->cause, ==, 0);
+    g_assert_cmphex(end->cause_cpu, ==, UINT32_MAX);
+    g_assert_cmpint(end->driver_seen, ==, 1);
+    g_assert_cmphex(end->boot_timer, ==, UINT64_MAX);
 
 #define assert_field_refused(field, value) do { \
         s->field = value; \
         assert_refused(m, src, path, registered, registered_len); \
         *s = old; \
+        *end = old_end; \
+    } while (0)
+#define assert_end_refused(field, value) do { \
+        end->field = value; \
+        assert_refused(m, src, path, registered, registered_len); \
+        *s = old; \
+        *end = old_end; \
     } while (0)
     assert_field_refused(boot_mem, cpu_to_be64(2 * B));
     assert_field_refused(boot_mem_max, cpu_to_be64(2 * GiB));
     assert_field_refused(window_addr, 0);
-    assert_field_refused(state, cpu_to_be32(3));
-    assert_field_refused(state, cpu_to_be32(UINT32_MAX));
+    assert_field_refused(life, cpu_to_be32(HELD_DYING + 1));
+    assert_field_refused(life, cpu_to_be32(UINT32_MAX));
+    /* what no stream is written in */
+    assert_field_refused(life, cpu_to_be32(CAPTURING));
     assert_field_refused(boot_size, 0);
     assert_field_refused(boot_size, cpu_to_be64(B + 4096));
     assert_field_refused(boot_size, cpu_to_be64(512 * MiB));
@@ -186,31 +207,47 @@ static void test_migrate_hostile(const void *opaque)
     assert_field_refused(desc_size, cpu_to_be64(4096));
     assert_field_refused(held_full, 1);
     /* registered, with a size that is not the default, is not IDLE */
-    s->boot_size = cpu_to_be64(256 * MiB);
-    assert_field_refused(state, cpu_to_be32(VIRTIO_FADUMP_STATE_IDLE));
-    /* nothing is registered, but notes */
-    assert_field_refused(state, cpu_to_be32(VIRTIO_FADUMP_STATE_IDLE));
-    s->vmcoreinfo_size = s->crash_note_size = 0;
-    s->yielded = 1;
-    assert_field_refused(state, cpu_to_be32(VIRTIO_FADUMP_STATE_IDLE));
-    /* a cause that there is not, at which a reset would be named by it */
-    end->pending_cause = cpu_to_be32(VIRTIO_FADUMP_CAUSE_PANIC_DEVICE + 1);
-    assert_refused(m, src, path, registered, registered_len);
-    end->pending_cause = cpu_to_be32(1000);
-    assert_refused(m, src, path, registered, registered_len);
-    *end = old_end;
+    for (i = 0; i < ARRAY_SIZE(idle); i++) {
+        s->boot_size = cpu_to_be64(256 * MiB);
+        assert_field_refused(life, cpu_to_be32(idle[i]));
+        /* nothing is registered, but notes */
+        assert_field_refused(life, cpu_to_be32(idle[i]));
+    }
+    /* boots are of a dump that is held */
+    assert_end_refused(nr_boots, cpu_to_be32(1));
+    assert_end_refused(nr_lost, cpu_to_be32(1));
+    /* nobody has died, and there is a cause, or a vCPU */
+    assert_end_refused(cause, cpu_to_be32(VIRTIO_FADUMP_CAUSE_PANIC));
+    assert_end_refused(cause_cpu, 0);
+    /* who has died has one, and there are so many */
+    assert_field_refused(life, cpu_to_be32(DYING_REGISTERED));
+    s->life = cpu_to_be32(DYING_REGISTERED);
+    assert_end_refused(cause,
+                       cpu_to_be32(VIRTIO_FADUMP_CAUSE_PANIC_DEVICE + 1));
+    s->life = cpu_to_be32(DYING_REGISTERED);
+    assert_end_refused(cause, cpu_to_be32(1000));
+    s->life = cpu_to_be32(DYING_REGISTERED);
+    end->cause = cpu_to_be32(VIRTIO_FADUMP_CAUSE_PANIC);
+    assert_end_refused(cause_cpu, cpu_to_be32(2));
+    /* a boot's time runs while a dump is held */
+    assert_end_refused(boot_timer, cpu_to_be64(1));
+    assert_end_refused(boot_timer, cpu_to_be64(INT64_MAX));
     /* says that a dump is held, and there is none */
-    assert_field_refused(state,
-                         cpu_to_be32(VIRTIO_FADUMP_STATE_DUMP_AVAILABLE));
-    s->vmcoreinfo_size = s->crash_note_size = 0;
-    s->desc_size = cpu_to_be64(4096);
-    s->window_shown = 1;
-    assert_field_refused(state,
-                         cpu_to_be32(VIRTIO_FADUMP_STATE_DUMP_AVAILABLE));
+    for (i = HELD; i <= HELD_DYING; i++) {
+        assert_field_refused(life, cpu_to_be32(i));
+        s->vmcoreinfo_size = s->crash_note_size = 0;
+        s->desc_size = cpu_to_be64(4096);
+        s->window_shown = 1;
+        end->nr_boots = cpu_to_be32(1);
+        assert_field_refused(life, cpu_to_be32(i));
+    }
 
     /* a reset that was asked for on the other host happens on this one */
-    end->pending_cause = cpu_to_be32(VIRTIO_FADUMP_CAUSE_PANIC);
+    end->cause = cpu_to_be32(VIRTIO_FADUMP_CAUSE_PANIC);
+    end->cause_cpu = cpu_to_be32(1);
+    s->life = cpu_to_be32(DYING_REGISTERED);
     g_assert_true(g_file_set_contents(path, registered, registered_len, NULL));
+    *s = old;
     *end = old_end;
     dst = load_from(m, path, src, "completed");
     wait_count(dst, &dst->captured, 1, "panic");
@@ -276,10 +313,13 @@ static void test_migrate_hostile(const void *opaque)
 
     want = (Stream) {
         cpu_to_be64(B), cpu_to_be64(256 * MiB), cpu_to_be64(src->window),
-        cpu_to_be32(VIRTIO_FADUMP_STATE_DUMP_AVAILABLE), cpu_to_be64(B),
-        0, 0, 0, 0, 0, 0, 0, cpu_to_be64(desc->len), 0, 1
+        cpu_to_be32(HELD_COUNTED), cpu_to_be64(B),
+        0, 0, 0, 0, 0, 0, cpu_to_be64(desc->len), 0, 1
     };
     s = (Stream *)find_bytes(buf, len, &want, sizeof(want));
+    end = stream_end(s);
+    old_end = *end;
+    g_assert_cmphex(end->nr_boots, ==, cpu_to_be32(1));
     s->desc_size = cpu_to_be64(UINT64_MAX);
     assert_refused(m, src, path, buf, len);
     s->desc_size = cpu_to_be64(desc->len - 8);
@@ -290,6 +330,40 @@ static void test_migrate_hostile(const void *opaque)
     s->window_shown = 0;
     assert_refused(m, src, path, buf, len);
     *s = want;
+    /* there is a dump, and nothing is held */
+    for (i = IDLE; i <= CAPTURING; i++) {
+        s->life = cpu_to_be32(i);
+        assert_refused(m, src, path, buf, len);
+    }
+    *s = want;
+    /* a boot that counts has been counted */
+    end->nr_boots = 0;
+    assert_refused(m, src, path, buf, len);
+    s->life = cpu_to_be32(HELD_DYING);
+    assert_refused(m, src, path, buf, len);
+    *s = want;
+    *end = old_end;
+    end->boot_timer = cpu_to_be64(NANOSECONDS_PER_SECOND);
+    assert_refused(m, src, path, buf, len);
+    *end = old_end;
+    end->cause = cpu_to_be32(VIRTIO_FADUMP_CAUSE_PANIC);
+    assert_refused(m, src, path, buf, len);
+    *end = old_end;
+
+    /* a boot that has as long as it likes gets what this host gives it */
+    s->life = cpu_to_be32(HELD);
+    end->boot_timer = cpu_to_be64(INT64_MAX);
+    end->nr_boots = cpu_to_be32(UINT32_MAX);
+    /* no driver is up, which would count the boot at once */
+    g_assert_true(g_file_set_contents(path, buf, len, NULL));
+    *s = want;
+    *end = old_end;
+    dst = load_from(m, path, src, "completed");
+    assert_state(dst, DUMP_AVAILABLE);
+    /* more boots than can be, and none is lost by that */
+    system_reset(dst);
+    wait_count(dst, &dst->released, 1, "max-boots");
+    stop(dst);
 
     g_assert_true(g_file_set_contents(path, buf, len, NULL));
     dst = load_from(m, path, src, "completed");

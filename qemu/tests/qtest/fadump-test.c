@@ -24,6 +24,7 @@ int main(int argc, char **argv)
     fadump_add_stream_tests();
     fadump_add_bootmem_tests();
     fadump_add_property_tests();
+    fadump_add_life_tests();
 
     return g_test_run();
 }
