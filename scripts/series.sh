@@ -48,7 +48,7 @@ read_table() {
             owners+=("$n")
             ;;
         '? '*) tests[n]+=${line#\? }$'\n' ;;
-        *.patch | *.message)
+        *.patch)
             n=${#names[@]}
             [ -f "$patches/$line" ] ||
                 die "$table names $line, which is not there"
@@ -144,8 +144,7 @@ make_commits() {
     tree_git checkout -q -f --detach pristine
     tree_git clean -q -d -f -x
     for i in "${!names[@]}"; do
-        [ "${names[i]%.message}" != "${names[i]}" ] ||
-            qemu_put_patch "$patches/${names[i]}" "$tree" ||
+        qemu_put_patch "$patches/${names[i]}" "$tree" ||
             die "${names[i]} does not apply to QEMU $qemu_version"
         while read -r f; do
             case "$f" in
