@@ -385,6 +385,9 @@ static uint32_t request_discard(VirtIOFadump *s, FadumpReq *req)
         return VIRTIO_FADUMP_S_MALFORMED;
     }
     status = check_held(s);
+    if (status == VIRTIO_FADUMP_S_OK && fadump_ram_why_stay()) {
+        status = VIRTIO_FADUMP_S_BUSY;
+    }
     if (status == VIRTIO_FADUMP_S_OK) {
         trace_fadump_discard(range.base, range.size);
         discard_range(s, &range);

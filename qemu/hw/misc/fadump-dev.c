@@ -28,8 +28,6 @@
 #include "hw/nvram/fw_cfg.h"
 #include "hw/qdev-properties.h"
 #include "migration/blocker.h"
-#include "migration/client-options.h"
-#include "migration/misc.h"
 #include "migration/vmstate.h"
 #include "system/runstate.h"
 #include "system/runstate-action.h"
@@ -297,11 +295,13 @@ static void fadump_confine(VirtIOFadump *s)
 static void fadump_crash(VirtIOFadump *s, uint32_t cause)
 {
     g_autoptr(FadumpDumpInfo) info = NULL;
+    g_autofree char *full_error = NULL;
+    bool full = s->full;
     Error *err = NULL;
 
     s->nr_lost = 0;
     s->nr_boots = 0;
-    if (!fadump_capture(s, cause, s->pending_cpu, &err)) {
+    if (!fadump_capture(s, cause, s->pending_cpu, &full, &full_error, &err)) {
         /* a plain reset then: nothing is held, nothing is confined */
         trace_fadump_capture_failed(cause, error_get_pretty(err));
         qapi_event_send_fadump_failed(cause, error_get_pretty(err));
@@ -310,13 +310,13 @@ static void fadump_crash(VirtIOFadump *s, uint32_t cause)
         return;
     }
     fadump_forget_regions(s);
-    s->held_full = s->full;
+    s->held_full = full;
     fadump_show_window(s, true);
     fadump_publish(s);
     fadump_confine(s);
     fadump_set_state(s, VIRTIO_FADUMP_STATE_DUMP_AVAILABLE);
     info = virtio_fadump_dump_info(s);
-    qapi_event_send_fadump_captured(info);
+    qapi_event_send_fadump_captured(info, full_error);
 }
 
 /* A boot counts once, if it has come as far as an operating system. */
@@ -371,6 +371,8 @@ static void fadump_system_reset(Notifier *notifier, void *data)
     if (s->window_shown && s->state != VIRTIO_FADUMP_STATE_DUMP_AVAILABLE) {
         fadump_show_window(s, false);
     }
+    /* more than boot memory is not worth the time that copying it takes */
+    fadump_hold_restore(&s->hold, s->boot_mem_max);
     s->boot_counted = false;
     s->announced = false;
     s->crash_lost = false;
@@ -778,24 +780,6 @@ static void fadump_machine_done(Notifier *notifier, void *data)
     }
 }
 
-/*
- * A migration begins. There is nothing in the window, but shared memory that is
- * read to see that it is zero is allocated, here and on the other host.
- */
-static int fadump_precopy(NotifierWithReturn *notifier, void *data,
-                          Error **errp)
-{
-    VirtIOFadump *s = container_of(notifier, VirtIOFadump, precopy_notifier);
-    PrecopyNotifyData *pnd = data;
-
-    /* with postcopy, what is skipped and then asked for would never come */
-    if (pnd->reason == PRECOPY_NOTIFY_SETUP && !s->desc_size &&
-        !migrate_postcopy_ram()) {
-        fadump_hold_skip(&s->hold);
-    }
-    return 0;
-}
-
 static void virtio_fadump_realize(DeviceState *dev, Error **errp)
 {
     VirtIODevice *vdev = VIRTIO_DEVICE(dev);
@@ -846,8 +830,6 @@ static void virtio_fadump_realize(DeviceState *dev, Error **errp)
     qemu_add_guest_crash_notifier(&s->crash_notifier);
     s->machine_done.notify = fadump_machine_done;
     qemu_add_machine_init_done_notifier(&s->machine_done);
-    s->precopy_notifier.notify = fadump_precopy;
-    precopy_add_notifier(&s->precopy_notifier);
     s->vm_change = qemu_add_vm_change_state_handler(fadump_vm_state_change, s);
 }
 
@@ -857,7 +839,6 @@ static void virtio_fadump_unrealize(DeviceState *dev)
     VirtIOFadump *s = VIRTIO_FADUMP(dev);
 
     qemu_del_vm_change_state_handler(s->vm_change);
-    precopy_remove_notifier(&s->precopy_notifier);
     qemu_remove_machine_init_done_notifier(&s->machine_done);
     qemu_remove_guest_crash_notifier(&s->crash_notifier);
     qemu_remove_system_reset_notifier(&s->reset_notifier);
@@ -883,16 +864,6 @@ static int virtio_fadump_pre_load(void *opaque)
     if (fadump_save_active(s->save)) {
         fadump_save_cancel(s->save);
     }
-    return 0;
-}
-
-static int virtio_fadump_pre_save(void *opaque)
-{
-    VirtIOFadump *s = opaque;
-
-    s->nr_swapped = s->hold.swapped->len;
-    memcpy(s->swapped, s->hold.swapped->data,
-           s->nr_swapped * sizeof(s->swapped[0]));
     return 0;
 }
 
@@ -953,19 +924,6 @@ static bool fadump_load_dests_ok(VirtIOFadump *s, Error **errp)
     return true;
 }
 
-static bool fadump_load_swapped(VirtIOFadump *s, Error **errp)
-{
-    g_autoptr(GArray) swapped = g_array_new(false, false, sizeof(FadumpRange));
-
-    g_array_append_vals(swapped, s->swapped, s->nr_swapped);
-    if (!fadump_hold_set_swapped(&s->hold, swapped)) {
-        error_setg(errp, "fadump-dev: what is swapped in the stream, %" PRIu32
-                   " ranges, cannot be on this machine", s->nr_swapped);
-        return false;
-    }
-    return true;
-}
-
 /* RAM, with the descriptor, has been loaded before the device state. */
 static bool fadump_load(VirtIOFadump *s, Error **errp)
 {
@@ -982,7 +940,7 @@ static bool fadump_load(VirtIOFadump *s, Error **errp)
         return false;
     }
     fadump_set_boot(s, s->boot_size);
-    return fadump_load_dests_ok(s, errp) && fadump_load_swapped(s, errp);
+    return fadump_load_dests_ok(s, errp);
 }
 
 static int virtio_fadump_post_load(void *opaque, int version_id)
@@ -994,10 +952,7 @@ static int virtio_fadump_post_load(void *opaque, int version_id)
         error_report_err(err);
         return -EINVAL;
     }
-    if (!s->desc_size && runstate_check(RUN_STATE_RESTORE_VM)) {
-        /* it may have been left out of the snapshot */
-        fadump_hold_drop(&s->hold);
-    }
+    fadump_hold_loaded(&s->hold, s->desc_size);
     fadump_show_window(s, s->window_shown);
     fadump_publish(s);
     /* what the machine had before, where a snapshot is loaded */
@@ -1014,13 +969,6 @@ static bool virtio_fadump_nr_dests_ok(void *opaque, int version_id)
     VirtIOFadump *s = opaque;
 
     return s->nr_dests <= FADUMP_MAX_REGIONS;
-}
-
-static bool virtio_fadump_nr_swapped_ok(void *opaque, int version_id)
-{
-    VirtIOFadump *s = opaque;
-
-    return s->nr_swapped <= FADUMP_MAX_SWAPPED;
 }
 
 static const VMStateDescription vmstate_fadump_range = {
@@ -1049,7 +997,6 @@ static const VMStateDescription vmstate_virtio_fadump_device = {
     .name = "virtio-fadump-device",
     .version_id = 1,
     .minimum_version_id = 1,
-    .pre_save = virtio_fadump_pre_save,
     .pre_load = virtio_fadump_pre_load,
     .post_load = virtio_fadump_post_load,
     .fields = (const VMStateField[]) {
@@ -1070,10 +1017,6 @@ static const VMStateDescription vmstate_virtio_fadump_device = {
         VMSTATE_STRUCT_VARRAY_UINT32(dests, VirtIOFadump, nr_dests, 1,
                                      vmstate_fadump_dest, FadumpDest),
         VMSTATE_BOOL(yielded, VirtIOFadump),
-        VMSTATE_UINT32(nr_swapped, VirtIOFadump),
-        VMSTATE_VALIDATE("nr_swapped", virtio_fadump_nr_swapped_ok),
-        VMSTATE_STRUCT_VARRAY_UINT32(swapped, VirtIOFadump, nr_swapped, 1,
-                                     vmstate_fadump_range, FadumpRange),
         VMSTATE_UINT64(desc_size, VirtIOFadump),
         VMSTATE_BOOL(held_full, VirtIOFadump),
         VMSTATE_BOOL(window_shown, VirtIOFadump),

@@ -77,7 +77,6 @@ struct VirtIOFadump {
     Notifier reset_notifier;
     Notifier crash_notifier;
     Notifier machine_done;
-    NotifierWithReturn precopy_notifier;
     VMChangeStateEntry *vm_change;
 
     /* properties; sizes of 0 stand for the default until the device is real */
@@ -108,9 +107,6 @@ struct VirtIOFadump {
     uint32_t nr_dests;
     /* a crash kernel of the guest's own has taken over */
     bool yielded;
-    /* for migration only: what of hold is swapped */
-    FadumpRange swapped[FADUMP_MAX_SWAPPED];
-    uint32_t nr_swapped;
     /* the guest has announced that its next reset is no crash */
     bool announced;
     /* of the dump that is held */
@@ -202,12 +198,14 @@ bool fadump_note_region_ok(const VirtIOFadump *s, const FadumpRange *r,
 /*
  * Capture the machine: registers into a descriptor, boot memory to where it is
  * held. @crash_cpu is the cpu_index of the vCPU that caused it, or
- * VIRTIO_FADUMP_CPU_NONE. Sets desc_size and dump_id and nothing else.
+ * VIRTIO_FADUMP_CPU_NONE. With @full all RAM is set aside; if there is no room
+ * for that, boot memory is, @full is false then and @full_error, which the
+ * caller frees, says why. Sets desc_size and dump_id and nothing else.
  * Under the BQL, vCPUs paused and synchronized, before anything is reset.
  * On failure the held area is empty and @errp says why.
  */
 bool fadump_capture(VirtIOFadump *s, uint32_t cause, uint32_t crash_cpu,
-                    Error **errp);
+                    bool *full, char **full_error, Error **errp);
 
 /* Bytes that a descriptor of this machine can need. */
 uint64_t fadump_capture_desc_max(void);
