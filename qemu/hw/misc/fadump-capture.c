@@ -465,7 +465,8 @@ static bool capture_all_memory(VirtIOFadump *s, FadumpDesc *desc, bool *full,
     *full_error = g_strdup(error_get_pretty(err));
     warn_reportf_err(err, "fadump-dev: not all memory can be set aside, the "
                      "next boot is confined to boot memory: ");
-    return capture_memory(s, desc, false, done, errp);
+    return fadump_confinable(s, false, errp) &&
+           capture_memory(s, desc, false, done, errp);
 }
 
 bool fadump_capture(VirtIOFadump *s, uint32_t cause, uint32_t crash_cpu,
