@@ -144,8 +144,16 @@ qemu_overlay_files() {
         find . -type f ! -path './patches/*' ! -path './compat/*' -printf '%P\n' | sort)
 }
 
+# In the order of the series, and then those that are not in it yet
 qemu_patch_files() {
-    find "$top/qemu/patches" -name '*.patch' | sort
+    local dir=$top/qemu/patches/fadump-dev f
+    {
+        sed -n "s,^[^#+? ].*[.]patch$,$dir/&,p" "$dir/series"
+        find "$dir" -name '*.patch' | sort
+    } | awk '!seen[$0]++' | while read -r f; do
+        [ -f "$f" ] || die "$dir/series names $f, which is not there"
+        echo "$f"
+    done
 }
 
 # The options of sed that make a source for QEMU 10.0 one for this release
