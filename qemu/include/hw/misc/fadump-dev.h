@@ -22,7 +22,6 @@
 #include "qom/object.h"
 #include "standard-headers/linux/virtio_fadump.h"
 
-#define TYPE_VIRTIO_FADUMP "virtio-fadump-device"
 OBJECT_DECLARE_SIMPLE_TYPE(VirtIOFadump, VIRTIO_FADUMP)
 
 #define VIRTIO_FADUMP_BOOT_MEM_PROP "boot-mem"
