@@ -271,7 +271,7 @@ static bool can_capture(VirtIOFadump *s)
                       "features CONFINE, and HOST_MEM or GUEST_MEM\n");
         return false;
     }
-    if (!fadump_confinable(s, &err)) {
+    if (!fadump_confinable(s, s->full, &err)) {
         qemu_log_mask(LOG_GUEST_ERROR, "fadump-dev: REGISTER: %s\n",
                       error_get_pretty(err));
         error_free(err);
@@ -391,6 +391,9 @@ static uint32_t request_discard(VirtIOFadump *s, FadumpReq *req)
         return VIRTIO_FADUMP_S_MALFORMED;
     }
     status = check_held(s);
+    if (status == VIRTIO_FADUMP_S_OK && fadump_ram_why_stay()) {
+        status = VIRTIO_FADUMP_S_BUSY;
+    }
     if (status == VIRTIO_FADUMP_S_OK) {
         trace_fadump_discard(range.base, range.size);
         discard_range(s, &range);

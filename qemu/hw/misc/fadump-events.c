@@ -64,11 +64,11 @@ static bool fadump_confines(const VirtIOFadump *s, bool full)
            fadump_ranges_size(s->boot) < fadump_ranges_size(s->ram_map);
 }
 
-bool fadump_confinable(const VirtIOFadump *s, Error **errp)
+bool fadump_confinable(const VirtIOFadump *s, bool full, Error **errp)
 {
     FadumpConfinerClass *fcc = FADUMP_CONFINER_GET_CLASS(s->confiner);
 
-    return !fcc->confinable || !fadump_confines(s, s->full) ||
+    return !fcc->confinable || !fadump_confines(s, full) ||
            fcc->confinable(s->confiner, errp);
 }
 
@@ -155,10 +155,12 @@ static void fadump_blame(VirtIOFadump *s, uint32_t cause)
 static void fadump_do_capture(VirtIOFadump *s)
 {
     g_autoptr(FadumpDumpInfo) info = NULL;
+    g_autofree char *full_error = NULL;
+    bool full = s->full;
     Error *err = NULL;
 
-    if (!fadump_confinable(s, &err) ||
-        !fadump_capture(s, s->cause, s->cause_cpu, &err)) {
+    if (!fadump_confinable(s, full, &err) ||
+        !fadump_capture(s, s->cause, s->cause_cpu, &full, &full_error, &err)) {
         trace_fadump_capture_failed(s->cause, error_get_pretty(err));
         qapi_event_send_fadump_failed(s->cause, error_get_pretty(err));
         error_reportf_err(err, "fadump-dev: the crash is not captured: ");
@@ -166,13 +168,13 @@ static void fadump_do_capture(VirtIOFadump *s)
         return;
     }
     fadump_forget_regions(s);
-    s->held_full = s->full;
+    s->held_full = full;
     fadump_show_window(s, true);
     fadump_publish(s);
     fadump_confine(s);
     fadump_event(s, FADUMP_EVENT_CAPTURED);
     info = virtio_fadump_dump_info(s);
-    qapi_event_send_fadump_captured(info);
+    qapi_event_send_fadump_captured(info, full_error);
 }
 
 /*
@@ -326,6 +328,8 @@ static void fadump_system_reset(Notifier *notifier, void *data)
         fadump_event(s, FADUMP_EVENT_BOOTED);
     }
     fadump_event_full(s, event, cause, conditions);
+    /* more than boot memory is not worth the time that copying it takes */
+    fadump_hold_restore(&s->hold, s->boot_mem_max);
     s->cause = VIRTIO_FADUMP_CAUSE_UNKNOWN;
     s->cause_cpu = VIRTIO_FADUMP_CPU_NONE;
 }

@@ -16,8 +16,6 @@
 #include "hw/core/generic-loader.h"
 #include "hw/loader.h"
 #include "hw/misc/fadump-dev.h"
-#include "migration/misc.h"
-#include "migration/client-options.h"
 #include "system/runstate-action.h"
 #include "system/system.h"
 
@@ -386,24 +384,6 @@ static void fadump_machine_done(Notifier *notifier, void *data)
     }
 }
 
-/*
- * A migration begins. There is nothing in the window, but shared memory that is
- * read to see that it is zero is allocated, here and on the other host.
- */
-static int fadump_precopy(NotifierWithReturn *notifier, void *data,
-                          Error **errp)
-{
-    VirtIOFadump *s = container_of(notifier, VirtIOFadump, precopy_notifier);
-    PrecopyNotifyData *pnd = data;
-
-    /* with postcopy, what is skipped and then asked for would never come */
-    if (pnd->reason == PRECOPY_NOTIFY_SETUP && !s->desc_size &&
-        !migrate_postcopy_ram()) {
-        fadump_hold_skip(&s->hold);
-    }
-    return 0;
-}
-
 bool fadump_plan(VirtIOFadump *s, Error **errp)
 {
     if (!fadump_check_properties(s, errp) || !fadump_check_machine(s, errp) ||
@@ -418,13 +398,10 @@ bool fadump_plan(VirtIOFadump *s, Error **errp)
 
     s->machine_done.notify = fadump_machine_done;
     qemu_add_machine_init_done_notifier(&s->machine_done);
-    s->precopy_notifier.notify = fadump_precopy;
-    precopy_add_notifier(&s->precopy_notifier);
     return true;
 }
 
 void fadump_plan_cleanup(VirtIOFadump *s)
 {
-    precopy_remove_notifier(&s->precopy_notifier);
     qemu_remove_machine_init_done_notifier(&s->machine_done);
 }

@@ -14,17 +14,6 @@
 #include "hw/misc/fadump-desc.h"
 #include "hw/misc/fadump-dev.h"
 #include "migration/vmstate.h"
-#include "system/runstate.h"
-
-static int virtio_fadump_pre_save(void *opaque)
-{
-    VirtIOFadump *s = opaque;
-
-    s->nr_swapped = s->hold.swapped->len;
-    memcpy(s->swapped, s->hold.swapped->data,
-           s->nr_swapped * sizeof(s->swapped[0]));
-    return 0;
-}
 
 /*
  * A snapshot that would replace a dump while it is read was refused before it
@@ -135,19 +124,6 @@ static bool fadump_load_dests_ok(VirtIOFadump *s, Error **errp)
     return true;
 }
 
-static bool fadump_load_swapped(VirtIOFadump *s, Error **errp)
-{
-    g_autoptr(GArray) swapped = g_array_new(false, false, sizeof(FadumpRange));
-
-    g_array_append_vals(swapped, s->swapped, s->nr_swapped);
-    if (!fadump_hold_set_swapped(&s->hold, swapped)) {
-        error_setg(errp, "fadump-dev: what is swapped in the stream, %" PRIu32
-                   " ranges, cannot be on this machine", s->nr_swapped);
-        return false;
-    }
-    return true;
-}
-
 /*
  * A stream may say any time. What is left is at most what this host's property
  * gives, and where the other host had no limit it begins anew.
@@ -181,7 +157,7 @@ static bool fadump_load(VirtIOFadump *s, Error **errp)
         return false;
     }
     fadump_set_boot(s, s->boot_size);
-    return fadump_load_dests_ok(s, errp) && fadump_load_swapped(s, errp);
+    return fadump_load_dests_ok(s, errp);
 }
 
 /* After a bad stream; a machine that loads a snapshot could go on all the same. */
@@ -198,6 +174,7 @@ static void fadump_load_nothing(VirtIOFadump *s)
     fadump_set_boot(s, s->boot_mem);
     fadump_show_window(s, false);
     fadump_publish(s);
+    fadump_hold_loaded(&s->hold, false);
     FADUMP_CONFINER_GET_CLASS(s->confiner)->lift(s->confiner);
 }
 
@@ -211,10 +188,7 @@ static int virtio_fadump_post_load(void *opaque, int version_id)
         fadump_load_nothing(s);
         return -EINVAL;
     }
-    if (!s->desc_size && runstate_check(RUN_STATE_RESTORE_VM)) {
-        /* it may have been left out of the snapshot */
-        fadump_hold_drop(&s->hold);
-    }
+    fadump_hold_loaded(&s->hold, s->desc_size);
     fadump_show_window(s, s->window_shown);
     fadump_publish(s);
     /* what the machine had before, where a snapshot is loaded */
@@ -232,13 +206,6 @@ static bool virtio_fadump_nr_dests_ok(void *opaque, int version_id)
     VirtIOFadump *s = opaque;
 
     return s->nr_dests <= FADUMP_MAX_REGIONS;
-}
-
-static bool virtio_fadump_nr_swapped_ok(void *opaque, int version_id)
-{
-    VirtIOFadump *s = opaque;
-
-    return s->nr_swapped <= FADUMP_MAX_SWAPPED;
 }
 
 static const VMStateDescription vmstate_fadump_range = {
@@ -267,7 +234,6 @@ const VMStateDescription vmstate_virtio_fadump_device = {
     .name = "virtio-fadump-device",
     .version_id = 1,
     .minimum_version_id = 1,
-    .pre_save = virtio_fadump_pre_save,
     .pre_load = virtio_fadump_pre_load,
     .post_load = virtio_fadump_post_load,
     .fields = (const VMStateField[]) {
@@ -287,10 +253,6 @@ const VMStateDescription vmstate_virtio_fadump_device = {
         VMSTATE_VALIDATE("nr_dests", virtio_fadump_nr_dests_ok),
         VMSTATE_STRUCT_VARRAY_UINT32(dests, VirtIOFadump, nr_dests, 1,
                                      vmstate_fadump_dest, FadumpDest),
-        VMSTATE_UINT32(nr_swapped, VirtIOFadump),
-        VMSTATE_VALIDATE("nr_swapped", virtio_fadump_nr_swapped_ok),
-        VMSTATE_STRUCT_VARRAY_UINT32(swapped, VirtIOFadump, nr_swapped, 1,
-                                     vmstate_fadump_range, FadumpRange),
         VMSTATE_UINT64(desc_size, VirtIOFadump),
         VMSTATE_BOOL(held_full, VirtIOFadump),
         VMSTATE_BOOL(window_shown, VirtIOFadump),

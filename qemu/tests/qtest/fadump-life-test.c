@@ -477,12 +477,15 @@ static void test_secure_flash(void)
     size_t i;
 
     for (i = 0; i < ARRAY_SIZE(cases); i++) {
-        g_autofree char *drive = g_strdup_printf("-drive if=pflash,format=raw,"
-                                                 "file=%s ", flash);
-        g_autofree char *opts = g_strconcat(cases[i].opts,
-                                            cases[i].flash ? drive : "",
-                                            "-device fadump-dev", NULL);
-        g_autofree char *said = run_qemu(opts);
+        g_autofree char *opts = NULL, *said = NULL;
+
+        if (cases[i].flash) {
+            opts = g_strdup_printf("%s-drive if=pflash,format=raw,file=%s "
+                                   "-device fadump-dev", cases[i].opts, flash);
+        } else {
+            opts = g_strconcat(cases[i].opts, "-device fadump-dev", NULL);
+        }
+        said = run_qemu(opts);
 
         assert_said(said, cases[i].said);
     }

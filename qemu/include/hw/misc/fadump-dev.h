@@ -81,7 +81,6 @@ struct VirtIOFadump {
     Notifier reset_notifier;
     Notifier crash_notifier;
     Notifier machine_done;
-    NotifierWithReturn precopy_notifier;
     NotifierWithReturn snapshot_notifier;
     VMChangeStateEntry *vm_change;
 
@@ -128,9 +127,6 @@ struct VirtIOFadump {
     /* boot memory that is not in here goes to host memory */
     FadumpDest dests[FADUMP_MAX_REGIONS];
     uint32_t nr_dests;
-    /* for migration only: what of hold is swapped */
-    FadumpRange swapped[FADUMP_MAX_SWAPPED];
-    uint32_t nr_swapped;
 
     /* of the dump that is held */
     uint64_t desc_size;
@@ -215,7 +211,7 @@ static inline bool fadump_event(VirtIOFadump *s, FadumpLifeEvent event)
  * Whether the next boot could be confined as the machine is now, or need not
  * be; false with @errp set, message and cure.
  */
-bool fadump_confinable(const VirtIOFadump *s, Error **errp);
+bool fadump_confinable(const VirtIOFadump *s, bool full, Error **errp);
 
 /* boot-timeout in ns */
 static inline int64_t fadump_boot_timeout_ns(const VirtIOFadump *s)
@@ -263,12 +259,14 @@ bool fadump_note_region_ok(const VirtIOFadump *s, const FadumpRange *r,
 /*
  * Capture the machine: registers into a descriptor, boot memory to where it is
  * held. @crash_cpu is the cpu_index of the vCPU that caused it, or
- * VIRTIO_FADUMP_CPU_NONE. Sets desc_size and dump_id and nothing else.
+ * VIRTIO_FADUMP_CPU_NONE. With @full all RAM is set aside; if there is no room
+ * for that, boot memory is, @full is false then and @full_error, which the
+ * caller frees, says why. Sets desc_size and dump_id and nothing else.
  * Under the BQL, vCPUs paused and synchronized, before anything is reset.
  * On failure the held area is empty and @errp says why.
  */
 bool fadump_capture(VirtIOFadump *s, uint32_t cause, uint32_t crash_cpu,
-                    Error **errp);
+                    bool *full, char **full_error, Error **errp);
 
 /* Bytes that a descriptor of this machine can need. */
 uint64_t fadump_capture_desc_max(void);
