@@ -23,7 +23,7 @@ set -euo pipefail
 
 targets=(qemu-system-x86_64 qemu-img storage-daemon/qemu-storage-daemon
          tests/unit/test-fadump tests/unit/test-fadump-life
-         tests/qtest/fadump-test)
+         tests/qtest/fadump-test tests/qtest/libfadump-faults.so)
 
 # How many results of other inputs stay in the cache
 keep_results=12

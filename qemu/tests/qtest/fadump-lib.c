@@ -118,6 +118,8 @@ static bool event(QTestState *qts, const char *name, QDict *dict, void *opaque)
         sub = qdict_get_qdict(data, "dump");
         g_strlcpy(f->why, qdict_get_str(sub, "cause"), sizeof(f->why));
         g_strlcpy(f->dump_id, qdict_get_str(sub, "id"), sizeof(f->dump_id));
+        g_strlcpy(f->full_error, qdict_get_try_str(data, "full-error") ?: "",
+                  sizeof(f->full_error));
     } else if (g_str_equal(name, "FADUMP_RELEASED")) {
         f->released++;
         /* one that was loaded has had no event here */

@@ -82,6 +82,7 @@ extern const Machine machines[NR_MACHINES];
 #define Q35_3G (&machines[3])
 #define PC_6G (&machines[5])
 #define PC_2000M (&machines[7])
+#define Q35_COPY (&machines[9])
 #define Q35_SWAP (&machines[10])
 #define Q35_MEMFD (&machines[11])
 #define Q35_BAR_SWAP (&machines[16])
@@ -111,6 +112,8 @@ typedef struct Fadump {
     /* of the last event that has one: cause, reason or status */
     char why[32];
     char dump_id[40];
+    /* why the last capture was not of all RAM, though that was wanted */
+    char full_error[80];
     bool reset_by_guest;
 } Fadump;
 
@@ -288,5 +291,6 @@ void fadump_add_stream_tests(void);
 void fadump_add_bootmem_tests(void);
 void fadump_add_property_tests(void);
 void fadump_add_life_tests(void);
+void fadump_add_relocate_tests(void);
 
 #endif /* FADUMP_LIB_H */

@@ -623,9 +623,10 @@ static void test_throttle(const void *opaque)
     stop(f);
 }
 
-/* The registers' BAR in I/O space as well */
+/* The queue's notification in I/O space as well */
 static void test_pio_notify(const void *opaque)
 {
+    g_autofree char *said = NULL;
     Fadump *f = start_and_probe(opaque, ",modern-pio-notify=on");
 
     assert_unharmed(f);
@@ -633,6 +634,9 @@ static void test_pio_notify(const void *opaque)
     trigger_panic(f);
     wait_count(f, &f->captured, 1, "panic");
     stop(f);
+
+    said = run_qemu("-device fadump-dev,x-window-bar=on,modern-pio-notify=on");
+    assert_said(said, "modern-pio-notify=on is not possible");
 }
 
 static bool has_feature(QDict *status, const char *set, const char *name)

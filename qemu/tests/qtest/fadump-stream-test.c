@@ -31,7 +31,6 @@ typedef struct QEMU_PACKED Stream {
     uint64_t vmcoreinfo, vmcoreinfo_size;
     uint64_t crash_note, crash_note_size;
     uint32_t nr_dests;
-    uint32_t nr_swapped;
     uint64_t desc_size;
     uint8_t held_full, window_shown;
 } Stream;
@@ -134,6 +133,59 @@ static void test_migrate_dests(const void *opaque)
     stop(dst);
 }
 
+/*
+ * What goes ahead of RAM: the number of blocks that the host can hold and a bit
+ * for each, and what is swapped.
+ */
+static void test_migrate_early(const void *opaque)
+{
+    /* and an instance id of 0, which vmdesc does not have */
+    static const char name[] = "fadump-hold-early\0\0\0";
+    const Machine *m = opaque;
+    Fadump *src = start_and_probe(m, ""), *dst;
+    g_autofree char *path = g_build_filename(src->dir, "stream", NULL);
+    g_autofree char *buf = NULL;
+    const uint32_t nr_blocks = 256 / 2;
+    uint8_t *blocks, *nr_swapped;
+    gsize len;
+
+    assert_register(src, OK);
+    save_to(src, path);
+    g_assert_true(g_file_get_contents(path, &buf, &len, NULL));
+    blocks = find_bytes(buf, len, name, sizeof(name)) + sizeof(name) + 4;
+    nr_swapped = blocks + 4 + nr_blocks / 8;
+    g_assert_cmpint(ldl_be_p(blocks), ==, nr_blocks);
+    g_assert_cmpint(ldl_be_p(nr_swapped), ==, 0);
+
+    stl_be_p(blocks, nr_blocks + 1);
+    assert_refused(m, src, path, buf, len);
+    stl_be_p(blocks, 0);
+    assert_refused(m, src, path, buf, len);
+    stl_be_p(blocks, UINT32_MAX);
+    assert_refused(m, src, path, buf, len);
+    stl_be_p(blocks, nr_blocks);
+    stl_be_p(nr_swapped, 1);
+    assert_refused(m, src, path, buf, len);
+    stl_be_p(nr_swapped, 65);
+    assert_refused(m, src, path, buf, len);
+    stl_be_p(nr_swapped, UINT32_MAX);
+    assert_refused(m, src, path, buf, len);
+    stl_be_p(nr_swapped, 0);
+
+    /* blocks that are said to hold something, and do not, harm nobody */
+    memset(blocks + 4, 0xff, nr_blocks / 8);
+    g_assert_true(g_file_set_contents(path, buf, len, NULL));
+    dst = load_from(m, path, src, "completed");
+    stop(src);
+    assert_state(dst, REGISTERED);
+    trigger_panic(dst);
+    probe(dst);
+    assert_state(dst, DUMP_AVAILABLE);
+    assert_request(dst, RELEASE, OK);
+    check_released(dst);
+    stop(dst);
+}
+
 static void test_migrate_hostile(const void *opaque)
 {
     const Machine *m = opaque;
@@ -158,7 +210,7 @@ static void test_migrate_hostile(const void *opaque)
         cpu_to_be64(B), cpu_to_be64(256 * MiB), cpu_to_be64(src->window),
         cpu_to_be32(REGISTERED), cpu_to_be64(B),
         cpu_to_be64(VMCOREINFO_ADDR), cpu_to_be64(4096),
-        cpu_to_be64(CRASH_NOTE_ADDR), cpu_to_be64(4096), 0, 0, 0, 0, 0
+        cpu_to_be64(CRASH_NOTE_ADDR), cpu_to_be64(4096), 0, 0, 0, 0
     };
     s = (Stream *)find_bytes(registered, registered_len, &want, sizeof(want));
     old = *s;
@@ -201,9 +253,6 @@ static void test_migrate_hostile(const void *opaque)
     assert_field_refused(nr_dests, cpu_to_be32(1));
     assert_field_refused(nr_dests, cpu_to_be32(MAX_REGIONS + 1));
     assert_field_refused(nr_dests, cpu_to_be32(UINT32_MAX));
-    assert_field_refused(nr_swapped, cpu_to_be32(1));
-    assert_field_refused(nr_swapped, cpu_to_be32(65));
-    assert_field_refused(nr_swapped, cpu_to_be32(UINT32_MAX));
     assert_field_refused(desc_size, cpu_to_be64(4096));
     assert_field_refused(held_full, 1);
     /* registered, with a size that is not the default, is not IDLE */
@@ -314,7 +363,7 @@ static void test_migrate_hostile(const void *opaque)
     want = (Stream) {
         cpu_to_be64(B), cpu_to_be64(256 * MiB), cpu_to_be64(src->window),
         cpu_to_be32(HELD_COUNTED), cpu_to_be64(B),
-        0, 0, 0, 0, 0, 0, cpu_to_be64(desc->len), 0, 1
+        0, 0, 0, 0, 0, cpu_to_be64(desc->len), 0, 1
     };
     s = (Stream *)find_bytes(buf, len, &want, sizeof(want));
     end = stream_end(s);
@@ -376,5 +425,6 @@ static void test_migrate_hostile(const void *opaque)
 void fadump_add_stream_tests(void)
 {
     add_test("migrate-dests", Q35_1G, test_migrate_dests);
+    add_test("migrate-early", Q35_1G, test_migrate_early);
     add_test("migrate-hostile", Q35_1G, test_migrate_hostile);
 }
