@@ -169,7 +169,7 @@ make_mails() {
     rm -f "$series"/*.patch
     tree_git config branch.series.description "$(cat "$patches/cover-letter")"
     tree_git format-patch -q --cover-letter --cover-from-description=subject \
-        --base=pristine --to=qemu-devel@nongnu.org "${options[@]}" \
+        --to=qemu-devel@nongnu.org "${options[@]}" \
         -o "$series" pristine..series
 }
 
