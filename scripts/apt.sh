@@ -41,6 +41,7 @@ _apt_sources() {
     local main=$1 security=$2 keyring=$3
     if [ "$_apt_suites" = sid ]; then
         echo "deb [signed-by=$keyring] $main sid main"
+        echo "deb-src [signed-by=$keyring] $main sid main"
         return
     fi
     cat <<END

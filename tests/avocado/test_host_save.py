@@ -5,17 +5,33 @@ read, and a file is there as a whole or not at all."""
 
 import hashlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from fadump_test import FADUMP, FadumpTest, GIB, MIB, VMCORE, main
+from fadump_test import FADUMP, FadumpTest, GIB, MIB, VMCORE, build, main
 from vmtest.qmp import QmpError
 from vmtest.vmcore import Vmcore
 
 CHUNK = MIB
+
+# Storage that never answers, while a file is there.
+HUNG = r'''
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+int fsync(int fd)
+{
+	while (!access(getenv("HUNG"), F_OK))
+		usleep(10000);
+	return syscall(SYS_fsync, fd);
+}
+'''
 
 
 class SlowReader:
@@ -190,6 +206,37 @@ class HostSave(FadumpTest):
                 f.write(bytes([1 + i % 255]) * CHUNK)
         return ['-object', f'memory-backend-file,id=ram,size={size},'
                 f'mem-path={path},share=on', '-machine', 'memory-backend=ram']
+
+    def test_hung_storage(self):
+        """QEMU ends though the storage that it saves to does not answer.
+
+        :avocado: tags=machine:q35
+        """
+        if not shutil.which('gcc'):
+            self.skipTest('gcc is not installed')
+        source, library = self.path('hung.c'), self.path('hung.so')
+        with open(source, 'w', encoding='utf-8') as f:
+            f.write(HUNG)
+        subprocess.run(['gcc', '-D_GNU_SOURCE', '-shared', '-fPIC', '-o',
+                        library, source], check=True)
+        switch, path = self.path('hung'), self.path('vmcore')
+        guest = self.held(environment={'LD_PRELOAD': library, 'HUNG': switch})
+        with open(switch, 'w', encoding='utf-8'):
+            pass
+        self.start_save(guest, f'file:{path}')
+        end = time.monotonic() + 60 * build.TIMEOUT_SCALE
+        job = self.info(guest)['save']
+        while job['written'] < job['total']:
+            self.assertLess(time.monotonic(), end)
+            time.sleep(0.1)
+            job = self.info(guest)['save']
+        # It is asked to end, and nothing comes of that.
+        guest.qmp.cmd('fadump-save-cancel')
+        time.sleep(1)
+        self.assertEqual(self.info(guest)['save']['status'], 'active')
+        guest.qmp.cmd('quit')
+        guest.wait_exit(30 * build.TIMEOUT_SCALE)
+        self.assertFalse(os.path.exists(path))
 
     def test_targets(self):
         """

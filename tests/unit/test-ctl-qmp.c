@@ -23,9 +23,9 @@
 #define OK "{\"return\": {}, \"id\": @}\n"
 #define ID "1b4e28ba-2fa1-11d2-883f-0016d3cca427"
 #define DUMP "{\"id\": \"" ID "\", \"cause\": \"panic\", \"crash-cpu\": 1, " \
-    "\"time\": 1763600000, \"vcpus\": 2, \"lost-registers\": [], " \
+    "\"time-ns\": 1763600000000000000, \"vcpus\": 2, \"lost-registers\": [], " \
     "\"vmcoreinfo\": true, \"memory\": 2147090432, \"held\": 536477696, " \
-    "\"capture-time\": 4100000, \"boots\": 0, \"lost\": 0}"
+    "\"capture-ns\": 4100000, \"boots\": 0, \"lost\": 0}"
 #define INFO "\"early\": false, \"boot-mem\": 536870912, \"max-boots\": 3"
 #define HELD "{\"return\": {\"state\": \"dump-available\", " INFO \
     ", \"dump\": " DUMP "}, \"id\": @}\n"
@@ -389,8 +389,9 @@ static void test_query(void)
     g_autofree char *many = NULL;
     g_autoptr(GString) events = g_string_new(NULL);
 
-    query("{\"error\": {\"class\": \"DeviceNotFound\", \"desc\": \"x\"}, "
-          "\"id\": @}\n", CTL_NO_DEVICE, "-device fadump-dev");
+    query("{\"error\": {\"class\": \"GenericError\", \"desc\": "
+          "\"the machine has no fadump-dev device\"}, \"id\": @}\n",
+          CTL_NO_DEVICE, "-device fadump-dev");
     query("{\"error\": {\"class\": \"CommandNotFound\", \"desc\": \"x\"}, "
           "\"id\": @}\n", CTL_NO_DEVICE, "without fadump-dev");
     query("{\"error\": {\"class\": \"GenericError\", \"desc\": "

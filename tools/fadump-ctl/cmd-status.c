@@ -44,8 +44,8 @@ static void print_dump(const DumpInfo *dump, uint64_t max_boots)
 {
     g_autofree char *memory = ctl_format_size(dump->memory);
     g_autofree char *held = ctl_format_size(dump->held);
-    g_autofree char *took = ctl_format_duration(dump->capture_time);
-    g_autofree char *time = ctl_format_time(dump->time,
+    g_autofree char *took = ctl_format_duration(dump->capture_ns);
+    g_autofree char *time = ctl_format_time(dump->time_ns / 1000000000,
                                             "%Y-%m-%d %H:%M:%S UTC");
 
     puts("");

@@ -144,7 +144,8 @@ static bool report(Watch *w, const char *file, GError **errp)
 /* Save the dump that is held. False only if there is no point to go on. */
 static bool save(Watch *w, const DumpInfo *dump, GError **errp)
 {
-    g_autofree char *time = ctl_format_time(dump->time, "%Y%m%dT%H%M%SZ");
+    g_autofree char *time = ctl_format_time(dump->time_ns / 1000000000,
+                                            "%Y%m%dT%H%M%SZ");
     g_autofree char *base = g_strdup_printf("%s-%s-%s.vmcore", w->name, time,
                                             dump->id);
     g_autofree char *file = g_build_filename(w->save_dir, base, NULL);

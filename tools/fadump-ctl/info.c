@@ -88,14 +88,14 @@ DumpInfo *dump_info_parse(json_object *obj, GError **errp)
     dump->crash_cpu = cpu ? json_object_get_int64(cpu) : -1;
     if (!get_string(obj, what, "id", &dump->id, errp) ||
         !get_string(obj, what, "cause", &dump->cause, errp) ||
-        !get_number(obj, what, "time", &dump->time, errp) ||
+        !get_number(obj, what, "time-ns", &dump->time_ns, errp) ||
         !get_number(obj, what, "vcpus", &dump->vcpus, errp) ||
         !get_indexes(obj, what, "lost-registers", &dump->lost_registers,
                      errp) ||
         !get_bool(obj, what, "vmcoreinfo", &dump->vmcoreinfo, errp) ||
         !get_number(obj, what, "memory", &dump->memory, errp) ||
         !get_number(obj, what, "held", &dump->held, errp) ||
-        !get_number(obj, what, "capture-time", &dump->capture_time, errp) ||
+        !get_number(obj, what, "capture-ns", &dump->capture_ns, errp) ||
         !get_number(obj, what, "boots", &dump->boots, errp) ||
         !get_number(obj, what, "lost", &dump->lost, errp)) {
         return NULL;
@@ -216,7 +216,7 @@ FadumpInfo *fadump_query_dump(Monitor *mon, GError **errp)
 char *dump_info_text(const DumpInfo *dump)
 {
     g_autofree char *size = ctl_format_size(dump->memory);
-    g_autofree char *took = ctl_format_duration(dump->capture_time);
+    g_autofree char *took = ctl_format_duration(dump->capture_ns);
     g_autofree char *cpu = NULL;
 
     if (dump->crash_cpu >= 0) {

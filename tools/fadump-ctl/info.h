@@ -14,12 +14,12 @@ typedef struct DumpInfo {
     char *cause;
     /* -1: none */
     gint64 crash_cpu;
-    uint64_t time;
+    uint64_t time_ns;
     uint64_t vcpus;
     /* "0, 3"; empty: none */
     char *lost_registers;
     bool vmcoreinfo;
-    uint64_t memory, held, capture_time, boots, lost;
+    uint64_t memory, held, capture_ns, boots, lost;
 } DumpInfo;
 
 typedef struct SaveInfo {

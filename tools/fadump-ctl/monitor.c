@@ -60,7 +60,7 @@ static json_object *unwrap(json_object *answer, const char *name,
             g_set_error(errp, CTL_ERROR, CTL_NO_DEVICE,
                         "this QEMU has no command %s: it was built without "
                         "fadump-dev", name);
-        } else if (class && !strcmp(class, "DeviceNotFound")) {
+        } else if (desc && strstr(desc, "has no fadump-dev device")) {
             g_set_error(errp, CTL_ERROR, CTL_NO_DEVICE,
                         "the machine has no fadump-dev device (%s): start "
                         "QEMU with -device fadump-dev", text);

@@ -22,6 +22,7 @@
 #include "hw/misc/fadump-confiner.h"
 #include "hw/misc/fadump-range.h"
 #include "hw/nvram/fw_cfg.h"
+#include "hw/pci-host/q35.h"
 #include "system/kvm.h"
 #include "acpi-build.h"
 #include "e820_memory_layout.h"
@@ -94,6 +95,68 @@ static void *reserved_end_file(uint64_t end)
     return val;
 }
 
+/* Whether there is flash memory that only code in SMM can write. */
+static bool has_secure_flash(const PCMachineState *pcms)
+{
+    int i;
+
+    for (i = 0; i < ARRAY_SIZE(pcms->flash); i++) {
+        if (pcms->flash[i] &&
+            object_property_get_bool(OBJECT(pcms->flash[i]), "secure",
+                                     &error_abort)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/*
+ * Firmware that keeps its SMM code in TSEG takes TSEG to be at the end of the
+ * RAM that it sees. In a confined boot the chipset has it elsewhere, at the end
+ * of the RAM that there is: that firmware's SMM code would run in ordinary RAM,
+ * where the guest's kernel can change it, and the kernel could read what the
+ * crashed boot had in TSEG. Secure flash tells of such firmware before it runs,
+ * and of what is at stake: the variables of Secure Boot.
+ */
+static bool check_smm(const PCMachineState *pcms, Error **errp)
+{
+    if (has_secure_flash(pcms) &&
+        x86_machine_is_smm_enabled(X86_MACHINE(pcms))) {
+        error_setg(errp, "fadump-dev cannot confine a machine with secure "
+                   "flash memory: a crash would open SMRAM to the guest; use "
+                   "-machine ...,smm=off and firmware without SMM (and no "
+                   "-global driver=cfi.pflash01,property=secure,value=on)");
+        return false;
+    }
+    return true;
+}
+
+/*
+ * Other software with TSEG shows itself when it sets TSEG up, which is before
+ * an operating system runs, and for good until the next reset. SeaBIOS, with
+ * SMRAM at 0xa0000, does not. A guest without such firmware that sets TSEG up
+ * keeps nobody but itself from being captured.
+ */
+static bool pc_fadump_confinable(FadumpConfiner *c, Error **errp)
+{
+    Q35PCIHost *q35 = (Q35PCIHost *)
+        object_dynamic_cast(acpi_get_i386_pci_host(), TYPE_Q35_HOST_DEVICE);
+    const uint8_t *config;
+
+    if (!q35 || !x86_machine_is_smm_enabled(X86_MACHINE(c))) {
+        return true;
+    }
+    config = PCI_DEVICE(&q35->mch)->config;
+    if (config[MCH_HOST_BRIDGE_SMRAM] & MCH_HOST_BRIDGE_SMRAM_G_SMRAME &&
+        config[MCH_HOST_BRIDGE_ESMRAMC] & MCH_HOST_BRIDGE_ESMRAMC_T_EN) {
+        error_setg(errp, "SMRAM is in TSEG, and a confined boot would open it "
+                   "to the guest; use -machine q35,smm=off and firmware "
+                   "without SMM");
+        return false;
+    }
+    return true;
+}
+
 static bool pc_fadump_prepare(FadumpConfiner *c, Error **errp)
 {
     PCMachineState *pcms = PC_MACHINE(c);
@@ -108,6 +171,9 @@ static bool pc_fadump_prepare(FadumpConfiner *c, Error **errp)
         pcms->sgx_epc.size) {
         error_setg(errp, "fadump-dev cannot confine a machine with CXL, SGX "
                    "EPC or without fw_cfg");
+        return false;
+    }
+    if (!check_smm(pcms, errp)) {
         return false;
     }
 
@@ -133,38 +199,70 @@ static uint64_t pci_hole64_size(const X86CPU *cpu)
                                     &error_abort);
 }
 
-/* Right above RAM: whoever maps RAM write-back maps what is there so, too. */
+/* Where a window of @size bytes lies, and @end, behind it; false: no room. */
+static bool window_place(const PCMachineState *pcms, uint64_t size,
+                         uint64_t *base, uint64_t *end)
+{
+    const X86CPU *cpu = X86_CPU(first_cpu);
+    uint64_t hole64 = pci_hole64_size(cpu), limit = 1ULL << cpu->phys_bits;
+
+    /* right above RAM: whoever maps RAM write-back maps that so, too */
+    *base = MAX(ROUND_UP(ram_end(X86_MACHINE(pcms)), 1 * GiB), 4 * GiB);
+    /* as pc_memory_init() does for RAM */
+    if (IS_AMD_CPU(&cpu->env) &&
+        PC_MACHINE_GET_CLASS(pcms)->enforce_amd_1tb_hole &&
+        *base < AMD_ABOVE_1TB_START &&
+        size + hole64 > AMD_HT_START - MIN(*base, AMD_HT_START)) {
+        *base = AMD_ABOVE_1TB_START;
+    }
+    if (*base > limit || size > limit - *base) {
+        return false;
+    }
+    *end = ROUND_UP(*base + size, 1 * GiB);
+    return *end <= limit && hole64 <= limit - *end;
+}
+
 static uint64_t pc_fadump_window_base(FadumpConfiner *c, uint64_t size,
                                       Error **errp)
 {
     PCMachineState *pcms = PC_MACHINE(c);
     X86MachineState *x86ms = X86_MACHINE(c);
     const X86CPU *cpu = X86_CPU(first_cpu);
-    uint64_t base = MAX(ROUND_UP(ram_end(x86ms), 1 * GiB), 4 * GiB);
-    uint64_t hole64 = pci_hole64_size(cpu), limit = 1ULL << cpu->phys_bits;
-    uint64_t end;
+    uint64_t base, end;
 
-    /* as pc_memory_init() does for RAM */
-    if (IS_AMD_CPU(&cpu->env) &&
-        PC_MACHINE_GET_CLASS(pcms)->enforce_amd_1tb_hole &&
-        base < AMD_ABOVE_1TB_START &&
-        size + hole64 > AMD_HT_START - MIN(base, AMD_HT_START)) {
-        base = AMD_ABOVE_1TB_START;
-    }
-    end = ROUND_UP(base + size, 1 * GiB);
-    if (end > limit || hole64 > limit - end) {
+    if (!window_place(pcms, size, &base, &end)) {
         error_setg(errp, "the window of %" PRIu64 " MiB in which the dump is "
                    "shown does not fit, with RAM below it and %" PRIu64 " MiB "
                    "of PCI memory above it, the %" PRIu32 " bits of the vCPUs' "
                    "physical addresses; use -cpu ...,phys-bits=N with a larger "
                    "N, host-phys-bits=on, or less boot-mem-max",
-                   size / MiB, hole64 / MiB, cpu->phys_bits);
+                   size / MiB, pci_hole64_size(cpu) / MiB, cpu->phys_bits);
         return 0;
     }
     pcms->fadump_window_end = end;
     g_free(fw_cfg_modify_file(x86ms->fw_cfg, "etc/reserved-memory-end",
                               reserved_end_file(end), sizeof(uint64_t)));
     return base;
+}
+
+/* In steps of 1 GiB, for that is what its end is rounded to. */
+static uint64_t pc_fadump_window_room(FadumpConfiner *c)
+{
+    PCMachineState *pcms = PC_MACHINE(c);
+    uint64_t fits = 0, too_large = 1ULL << X86_CPU(first_cpu)->phys_bits;
+    uint64_t base, end;
+
+    while (too_large - fits > 1 * GiB) {
+        uint64_t size = ROUND_DOWN(fits + (too_large - fits) / 2, 1 * GiB);
+
+        size = MAX(size, fits + 1 * GiB);
+        if (window_place(pcms, size, &base, &end)) {
+            fits = size;
+        } else {
+            too_large = size;
+        }
+    }
+    return fits;
 }
 
 static void e820_append(GArray *table, uint64_t base, uint64_t size,
@@ -368,6 +466,8 @@ void pc_fadump_class_init(ObjectClass *oc)
     fcc->boot_ranges = pc_fadump_boot_ranges;
     fcc->prepare = pc_fadump_prepare;
     fcc->window_base = pc_fadump_window_base;
+    fcc->window_room = pc_fadump_window_room;
+    fcc->confinable = pc_fadump_confinable;
     fcc->confine = pc_fadump_confine;
     fcc->lift = pc_fadump_lift;
     fcc->vcpu_runs = pc_fadump_vcpu_runs;

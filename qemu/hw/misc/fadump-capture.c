@@ -302,14 +302,14 @@ static uint32_t node_of(const VirtIOFadump *s, uint64_t addr)
 
 /* Set a piece of boot memory aside, and write down where it now lies. */
 static bool capture_boot(VirtIOFadump *s, const GArray *runs,
-                         const FadumpPiece *p,
+                         const FadumpPiece *p, bool full,
                          struct virtio_fadump_range *range, GArray *done,
                          Error **errp)
 {
     FadumpConfinerClass *fcc = FADUMP_CONFINER_GET_CLASS(s->confiner);
     FadumpPlace src = place_in(fadump_ram_find(runs, p->base), p->base), dst;
     /* with all RAM set aside none of it is a place to go to */
-    const FadumpDest *dest = s->full ? NULL : find_dest(s, p->base);
+    const FadumpDest *dest = full ? NULL : find_dest(s, p->base);
     bool may_relocate = p->base >= fcc->firmware_end;
     FadumpRange r = { p->base, p->size };
     uint64_t to;
@@ -345,7 +345,7 @@ static bool capture_boot(VirtIOFadump *s, const GArray *runs,
 }
 
 static bool capture_piece(VirtIOFadump *s, FadumpDesc *desc,
-                          const GArray *runs, const FadumpPiece *p,
+                          const GArray *runs, const FadumpPiece *p, bool full,
                           GArray *done, Error **errp)
 {
     struct virtio_fadump_range range = {
@@ -356,10 +356,10 @@ static bool capture_piece(VirtIOFadump *s, FadumpDesc *desc,
         .node = cpu_to_le32(node_of(s, p->base)),
     };
 
-    if (p->boot && !capture_boot(s, runs, p, &range, done, errp)) {
+    if (p->boot && !capture_boot(s, runs, p, full, &range, done, errp)) {
         return false;
     }
-    if (!p->boot && !s->full && is_dest(s, p->base)) {
+    if (!p->boot && !full && is_dest(s, p->base)) {
         range.held = 0;
         range.flags = cpu_to_le32(VIRTIO_FADUMP_RANGE_F_DESTINATION);
     }
@@ -398,7 +398,8 @@ static void cut_at_dests(const VirtIOFadump *s, const GArray *runs,
 }
 
 /* RAM as parts of which each lies, and goes, in one piece, on one node. */
-static GArray *plan_pieces(const VirtIOFadump *s, const GArray *runs)
+static GArray *plan_pieces(const VirtIOFadump *s, const GArray *runs,
+                           bool full)
 {
     g_autoptr(GArray) map = g_array_new(false, false, sizeof(FadumpRange));
     g_autoptr(GArray) cuts = g_array_new(false, false, sizeof(uint64_t));
@@ -410,20 +411,20 @@ static GArray *plan_pieces(const VirtIOFadump *s, const GArray *runs)
     for (i = 0; i < s->nodes->len; i++) {
         g_array_append_val(cuts, g_array_index(s->nodes, FadumpNode, i).base);
     }
-    if (!s->full) {
+    if (!full) {
         cut_at_dests(s, runs, cuts);
     }
     for (i = 0; i < runs->len; i++) {
         g_array_append_val(map, g_array_index(runs, FadumpRamRun, i).range);
     }
     /* not normalized on purpose: runs that touch may differ in host memory */
-    pieces = fadump_ranges_split(map, s->full ? s->ram_map : s->boot);
+    pieces = fadump_ranges_split(map, full ? s->ram_map : s->boot);
     return fadump_pieces_cut(pieces, cuts);
 }
 
 /* Set boot memory aside, and write down where each part of RAM now lies. */
-static bool capture_memory(VirtIOFadump *s, FadumpDesc *desc, GArray *done,
-                           Error **errp)
+static bool capture_memory(VirtIOFadump *s, FadumpDesc *desc, bool full,
+                           GArray *done, Error **errp)
 {
     g_autoptr(GArray) runs = fadump_ram_runs(errp);
     g_autoptr(GArray) pieces = NULL;
@@ -432,7 +433,7 @@ static bool capture_memory(VirtIOFadump *s, FadumpDesc *desc, GArray *done,
     if (!runs) {
         return false;
     }
-    pieces = plan_pieces(s, runs);
+    pieces = plan_pieces(s, runs, full);
     if (pieces->len > FADUMP_MAX_RANGES) {
         error_setg(errp, "guest RAM has %u ranges, at most %u can be described",
                    pieces->len, FADUMP_MAX_RANGES);
@@ -440,16 +441,36 @@ static bool capture_memory(VirtIOFadump *s, FadumpDesc *desc, GArray *done,
     }
     for (i = 0; i < pieces->len; i++) {
         if (!capture_piece(s, desc, runs,
-                           &g_array_index(pieces, FadumpPiece, i), done,
+                           &g_array_index(pieces, FadumpPiece, i), full, done,
                            errp)) {
+            fadump_hold_undo(&s->hold, done);
+            g_array_set_size(desc->ranges, 0);
             return false;
         }
     }
+    desc->boot_mem = fadump_ranges_size(full ? s->ram_map : s->boot);
     return true;
 }
 
+/* All of RAM if that is wanted and there is room for it, else boot memory. */
+static bool capture_all_memory(VirtIOFadump *s, FadumpDesc *desc, bool *full,
+                               char **full_error, GArray *done, Error **errp)
+{
+    Error *err = NULL;
+
+    if (!*full || capture_memory(s, desc, true, done, &err)) {
+        return *full || capture_memory(s, desc, false, done, errp);
+    }
+    *full = false;
+    *full_error = g_strdup(error_get_pretty(err));
+    warn_reportf_err(err, "fadump-dev: not all memory can be set aside, the "
+                     "next boot is confined to boot memory: ");
+    return fadump_confinable(s, false, errp) &&
+           capture_memory(s, desc, false, done, errp);
+}
+
 bool fadump_capture(VirtIOFadump *s, uint32_t cause, uint32_t crash_cpu,
-                    Error **errp)
+                    bool *full, char **full_error, Error **errp)
 {
     g_autoptr(GArray) done = g_array_new(false, false, sizeof(FadumpHeld));
     int64_t start = get_clock();
@@ -461,8 +482,8 @@ bool fadump_capture(VirtIOFadump *s, uint32_t cause, uint32_t crash_cpu,
     qemu_uuid_generate(&desc.id);
     desc.cause = cause;
     desc.time_ns = qemu_clock_get_ns(QEMU_CLOCK_HOST);
-    desc.boot_mem = fadump_ranges_size(s->full ? s->ram_map : s->boot);
 
+    fadump_hold_begin(&s->hold);
     if (!capture_registers(s, &desc, crash_cpu, errp)) {
         goto out;
     }
@@ -470,7 +491,7 @@ bool fadump_capture(VirtIOFadump *s, uint32_t cause, uint32_t crash_cpu,
     if (cause == VIRTIO_FADUMP_CAUSE_PANIC) {
         desc.crash_note = capture_note(&desc, &s->crash_note);
     }
-    if (!capture_memory(s, &desc, done, errp)) {
+    if (!capture_all_memory(s, &desc, full, full_error, done, errp)) {
         goto out;
     }
 
@@ -478,6 +499,7 @@ bool fadump_capture(VirtIOFadump *s, uint32_t cause, uint32_t crash_cpu,
     if (size > s->hold.desc_size) {
         error_setg(errp, "the descriptor needs %" PRIu64 " bytes, there are %"
                    PRIu64, size, s->hold.desc_size);
+        fadump_hold_undo(&s->hold, done);
         goto out;
     }
     desc.capture_ns = get_clock() - start;
@@ -489,10 +511,7 @@ bool fadump_capture(VirtIOFadump *s, uint32_t cause, uint32_t crash_cpu,
                           desc.boot_mem, desc.capture_ns);
     ok = true;
 out:
-    if (!ok) {
-        fadump_hold_undo(&s->hold, done);
-        fadump_hold_drop(&s->hold);
-    }
+    fadump_hold_end(&s->hold, done);
     fadump_desc_destroy(&desc);
     return ok;
 }

@@ -11,7 +11,7 @@
 #include "qemu/osdep.h"
 #include "qemu/iov.h"
 #include "qemu/log.h"
-#include "qapi/qapi-events-fadump.h"
+#include "qapi/error.h"
 #include "hw/misc/fadump-desc.h"
 #include "hw/misc/fadump-dev.h"
 #include "trace.h"
@@ -256,17 +256,28 @@ static uint32_t register_regions(VirtIOFadump *s,
     s->crash_note = reg.crash_note;
     s->nr_dests = reg.nr_dests;
     memcpy(s->dests, dests, reg.nr_dests * sizeof(*dests));
-    s->announced = false;
-    fadump_set_state(s, VIRTIO_FADUMP_STATE_REGISTERED);
-    qapi_event_send_fadump_registered();
+    fadump_event(s, FADUMP_EVENT_REGISTER);
     return VIRTIO_FADUMP_S_OK;
 }
 
 static bool can_capture(VirtIOFadump *s)
 {
-    return has_feature(s, VIRTIO_FADUMP_F_CONFINE) &&
-           (has_feature(s, VIRTIO_FADUMP_F_HOST_MEM) ||
-            has_feature(s, VIRTIO_FADUMP_F_GUEST_MEM));
+    Error *err = NULL;
+
+    if (!has_feature(s, VIRTIO_FADUMP_F_CONFINE) ||
+        (!has_feature(s, VIRTIO_FADUMP_F_HOST_MEM) &&
+         !has_feature(s, VIRTIO_FADUMP_F_GUEST_MEM))) {
+        qemu_log_mask(LOG_GUEST_ERROR, "fadump-dev: REGISTER needs the "
+                      "features CONFINE, and HOST_MEM or GUEST_MEM\n");
+        return false;
+    }
+    if (!fadump_confinable(s, s->full, &err)) {
+        qemu_log_mask(LOG_GUEST_ERROR, "fadump-dev: REGISTER: %s\n",
+                      error_get_pretty(err));
+        error_free(err);
+        return false;
+    }
+    return true;
 }
 
 static uint32_t request_register(VirtIOFadump *s, FadumpReq *req)
@@ -278,15 +289,13 @@ static uint32_t request_register(VirtIOFadump *s, FadumpReq *req)
         req->detail = FADUMP_MAX_REGIONS;
         return VIRTIO_FADUMP_S_TOO_MANY;
     }
-    if (s->state == VIRTIO_FADUMP_STATE_DUMP_AVAILABLE) {
+    if (fadump_life_held(s->life)) {
         return VIRTIO_FADUMP_S_BUSY;
     }
-    if (s->state == VIRTIO_FADUMP_STATE_REGISTERED) {
+    if (fadump_state(s) == VIRTIO_FADUMP_STATE_REGISTERED) {
         return VIRTIO_FADUMP_S_EXISTS;
     }
     if (!can_capture(s)) {
-        qemu_log_mask(LOG_GUEST_ERROR, "fadump-dev: REGISTER needs the "
-                      "features CONFINE, and HOST_MEM or GUEST_MEM\n");
         return VIRTIO_FADUMP_S_FAILED;
     }
     if (req->size < sizeof(*reg) || reg->reserved) {
@@ -314,17 +323,14 @@ static uint32_t request_unregister(VirtIOFadump *s, FadumpReq *req)
     if (req->out_size != sizeof(struct virtio_fadump_req)) {
         return VIRTIO_FADUMP_S_MALFORMED;
     }
-    if (s->state != VIRTIO_FADUMP_STATE_REGISTERED) {
-        return VIRTIO_FADUMP_S_NONE;
-    }
-    fadump_announce(s);
-    return VIRTIO_FADUMP_S_OK;
+    return fadump_event(s, FADUMP_EVENT_UNREGISTER) ? VIRTIO_FADUMP_S_OK
+                                                    : VIRTIO_FADUMP_S_NONE;
 }
 
 /* Whether the guest may change the dump now. */
 static uint32_t check_held(VirtIOFadump *s)
 {
-    if (s->state != VIRTIO_FADUMP_STATE_DUMP_AVAILABLE) {
+    if (!fadump_life_held(s->life)) {
         return VIRTIO_FADUMP_S_NONE;
     }
     return fadump_save_active(s->save) ? VIRTIO_FADUMP_S_BUSY
@@ -339,7 +345,7 @@ static uint32_t request_release(VirtIOFadump *s, FadumpReq *req)
         return VIRTIO_FADUMP_S_MALFORMED;
     }
     if (status == VIRTIO_FADUMP_S_OK) {
-        fadump_release(s, FADUMP_RELEASE_REASON_GUEST);
+        fadump_event(s, FADUMP_EVENT_RELEASE);
     }
     return status;
 }
@@ -385,6 +391,9 @@ static uint32_t request_discard(VirtIOFadump *s, FadumpReq *req)
         return VIRTIO_FADUMP_S_MALFORMED;
     }
     status = check_held(s);
+    if (status == VIRTIO_FADUMP_S_OK && fadump_ram_why_stay()) {
+        status = VIRTIO_FADUMP_S_BUSY;
+    }
     if (status == VIRTIO_FADUMP_S_OK) {
         trace_fadump_discard(range.base, range.size);
         discard_range(s, &range);
@@ -472,8 +481,8 @@ static void handle_elem(VirtIOFadump *s, VirtQueue *vq, VirtQueueElement *elem,
     if (status != VIRTIO_FADUMP_S_OK) {
         qemu_log_mask(LOG_GUEST_ERROR, "fadump-dev: request %" PRIu32 " of %zu "
                       "bytes in state %" PRIu32 ": status %" PRIu32 ", detail "
-                      "0x%" PRIx64 "\n", req.type, req.out_size, s->state,
-                      status, req.detail);
+                      "0x%" PRIx64 "\n", req.type, req.out_size,
+                      fadump_state(s), status, req.detail);
         g_byte_array_set_size(data, 0);
     }
     resp.status = cpu_to_le32(status);

@@ -5,6 +5,7 @@
  */
 
 #include "qemu/osdep.h"
+#include "qemu/timer.h"
 #include "qemu/units.h"
 #include "monitor/hmp.h"
 #include "monitor/monitor.h"
@@ -15,7 +16,8 @@
 static void show_dump(Monitor *mon, const FadumpInfo *info)
 {
     const FadumpDumpInfo *dump = info->dump;
-    g_autoptr(GDateTime) time = g_date_time_new_from_unix_utc(dump->time);
+    g_autoptr(GDateTime) time =
+        g_date_time_new_from_unix_utc(dump->time_ns / NANOSECONDS_PER_SECOND);
     g_autofree char *when =
         time ? g_date_time_format(time, "%Y-%m-%d %H:%M:%S UTC") : NULL;
     const uint32List *lost;
@@ -26,8 +28,8 @@ static void show_dump(Monitor *mon, const FadumpInfo *info)
         monitor_printf(mon, ", on vCPU %" PRIu32, dump->crash_cpu);
     }
     monitor_printf(mon, "\ncaptured: %s, in %" PRIu64 ".%03" PRIu64 " ms\n",
-                   when ?: "?", dump->capture_time / 1000000,
-                   dump->capture_time / 1000 % 1000);
+                   when ?: "?", dump->capture_ns / 1000000,
+                   dump->capture_ns / 1000 % 1000);
     monitor_printf(mon, "vCPUs: %" PRIu32 "\n", dump->vcpus);
     for (lost = dump->lost_registers; lost; lost = lost->next) {
         monitor_printf(mon, "registers lost: vCPU %" PRIu32 "\n", lost->value);

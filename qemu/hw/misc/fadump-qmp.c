@@ -1,24 +1,29 @@
 /*
- * Firmware-assisted dump: QMP commands
+ * Firmware-assisted dump: what the operator asks for
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 
 #include "qemu/osdep.h"
 #include "qemu/bswap.h"
-#include "qemu/timer.h"
 #include "qapi/error.h"
 #include "qapi/qapi-commands-fadump.h"
+#include "qapi/qapi-events-fadump.h"
 #include "hw/misc/fadump-desc.h"
 #include "hw/misc/fadump-dev.h"
+#include "migration/blocker.h"
+#include "system/runstate.h"
+#include "system/runstate-action.h"
+
+/* ------------------------------------------------------------------ */
+/* What is                                                            */
 
 static VirtIOFadump *find_device(Error **errp)
 {
     Object *obj = object_resolve_path_type("", TYPE_VIRTIO_FADUMP, NULL);
 
     if (!obj) {
-        error_set(errp, ERROR_CLASS_DEVICE_NOT_FOUND,
-                  "the machine has no fadump-dev device");
+        error_setg(errp, "the machine has no fadump-dev device");
         return NULL;
     }
     return VIRTIO_FADUMP(obj);
@@ -79,8 +84,8 @@ FadumpDumpInfo *virtio_fadump_dump_info(VirtIOFadump *s)
                   le32_to_cpu(h->cause) : FADUMP_CAUSE_UNKNOWN;
     info->crash_cpu = le32_to_cpu(h->crash_cpu);
     info->has_crash_cpu = info->crash_cpu != VIRTIO_FADUMP_CPU_NONE;
-    info->time = le64_to_cpu(h->time_ns) / NANOSECONDS_PER_SECOND;
-    info->capture_time = le64_to_cpu(h->capture_ns);
+    info->time_ns = le64_to_cpu(h->time_ns);
+    info->capture_ns = le64_to_cpu(h->capture_ns);
     info->vmcoreinfo = h->vmcoreinfo.size;
     info->boots = s->nr_boots;
     info->lost = s->nr_lost;
@@ -92,8 +97,7 @@ FadumpDumpInfo *virtio_fadump_dump_info(VirtIOFadump *s)
 /* What the boot after a crash has, or this one, after the one that was. */
 static uint64_t boot_mem(const VirtIOFadump *s)
 {
-    bool full = s->state == VIRTIO_FADUMP_STATE_DUMP_AVAILABLE ? s->held_full
-                                                               : s->full;
+    bool full = fadump_life_held(s->life) ? s->held_full : s->full;
 
     return fadump_ranges_size(full ? s->ram_map : s->boot);
 }
@@ -107,12 +111,13 @@ FadumpInfo *qmp_query_fadump(Error **errp)
         return NULL;
     }
     info = g_new0(FadumpInfo, 1);
-    info->state = s->state;
-    info->early = virtio_fadump_armed_early(s);
-    info->yielded = s->yielded;
+    info->state = fadump_state(s);
+    info->early = s->early && s->life == FADUMP_LIFE_IDLE;
+    info->yielded = s->life == FADUMP_LIFE_YIELDED;
     info->boot_mem = boot_mem(s);
     info->max_boots = s->max_boots;
-    if (s->state == VIRTIO_FADUMP_STATE_DUMP_AVAILABLE) {
+    info->boot_timeout = s->boot_timeout;
+    if (fadump_life_held(s->life)) {
         info->dump = virtio_fadump_dump_info(s);
     }
     if (s->save) {
@@ -121,22 +126,111 @@ FadumpInfo *qmp_query_fadump(Error **errp)
     return info;
 }
 
+/* ------------------------------------------------------------------ */
+/* What is to be done                                                 */
+
+/* Whether this host runs the machine, and its state is all here. */
+static bool fadump_machine_is_ours(Error **errp)
+{
+    if (runstate_check(RUN_STATE_INMIGRATE) ||
+        runstate_check(RUN_STATE_FINISH_MIGRATE) ||
+        runstate_check(RUN_STATE_POSTMIGRATE)) {
+        error_setg(errp, "not allowed while the machine is being migrated");
+        return false;
+    }
+    return true;
+}
+
+static bool fadump_check_held(VirtIOFadump *s, Error **errp)
+{
+    if (!fadump_life_held(s->life)) {
+        error_setg(errp, "no dump is held");
+        return false;
+    }
+    if (fadump_save_active(s->save)) {
+        error_setg(errp, "the dump is being saved; wait, or use "
+                   "fadump-save-cancel");
+        return false;
+    }
+    return fadump_machine_is_ours(errp);
+}
+
+static bool fadump_may_trigger(VirtIOFadump *s, Error **errp)
+{
+    if (fadump_life_held(s->life)) {
+        error_setg(errp, "a dump is held; save it, then use fadump-release");
+        return false;
+    }
+    if (!fadump_machine_is_ours(errp)) {
+        return false;
+    }
+    if (runstate_check(RUN_STATE_PRELAUNCH) ||
+        runstate_check(RUN_STATE_SHUTDOWN)) {
+        error_setg(errp, "the guest does not run");
+        return false;
+    }
+    /* no reset can come from these states, and QEMU would abort */
+    if (runstate_check(RUN_STATE_SAVE_VM) ||
+        runstate_check(RUN_STATE_RESTORE_VM)) {
+        error_setg(errp, "the machine's state is being saved or loaded");
+        return false;
+    }
+    if (reboot_action == REBOOT_ACTION_SHUTDOWN) {
+        error_setg(errp, "with -no-reboot, or -action reboot=shutdown, the "
+                   "guest would be shut down and not captured");
+        return false;
+    }
+    return true;
+}
+
 void qmp_fadump_trigger(Error **errp)
 {
     VirtIOFadump *s = find_device(errp);
 
-    if (s) {
-        virtio_fadump_trigger(s, errp);
+    if (s && fadump_may_trigger(s, errp)) {
+        fadump_event_full(s, FADUMP_EVENT_OPERATOR,
+                          VIRTIO_FADUMP_CAUSE_OPERATOR, 0);
     }
+}
+
+/* The thread that wrote the file has ended. */
+static void fadump_saved(void *opaque)
+{
+    VirtIOFadump *s = opaque;
+    g_autoptr(FadumpSaveInfo) info = fadump_save_info(s->save);
+
+    migrate_del_blocker(&s->save_blocker);
+    if (info->status == FADUMP_SAVE_STATUS_COMPLETED) {
+        fadump_event(s, FADUMP_EVENT_SAVED);
+    }
+    qapi_event_send_fadump_save_completed(info);
+    fadump_notify_config(s);
 }
 
 void qmp_fadump_save(const char *protocol, Error **errp)
 {
     VirtIOFadump *s = find_device(errp);
+    g_autoptr(GArray) window = NULL;
+    FadumpSave *save;
 
-    if (s) {
-        virtio_fadump_save(s, protocol, errp);
+    if (!s || !fadump_check_held(s, errp)) {
+        return;
     }
+    /* the target host would not have the file */
+    error_setg(&s->save_blocker, "a dump is being saved by fadump-save");
+    if (migrate_add_blocker_internal(&s->save_blocker, errp) < 0) {
+        return;
+    }
+    window = fadump_hold_window(&s->hold);
+    save = fadump_save_start(protocol, fadump_hold_desc(&s->hold), window,
+                             fadump_saved, s, errp);
+    if (!save) {
+        migrate_del_blocker(&s->save_blocker);
+        return;
+    }
+    fadump_save_free(s->save);
+    s->save = save;
+    fadump_notify_config(s);
 }
 
 void qmp_fadump_save_cancel(Error **errp)
@@ -157,7 +251,8 @@ void qmp_fadump_release(Error **errp)
 {
     VirtIOFadump *s = find_device(errp);
 
-    if (s) {
-        virtio_fadump_host_release(s, errp);
+    if (s && fadump_check_held(s, errp)) {
+        fadump_event(s, FADUMP_EVENT_HOST_RELEASE);
+        fadump_notify_config(s);
     }
 }

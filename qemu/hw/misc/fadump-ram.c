@@ -9,9 +9,11 @@
 #include "exec/address-spaces.h"
 #include "hw/boards.h"
 #include "hw/mem/memory-device.h"
-#include "hw/misc/fadump-dev.h"
 #include "hw/misc/fadump-ram.h"
+#include "migration/misc.h"
 #include "standard-headers/linux/virtio_fadump.h"
+#include "system/runstate.h"
+#include "system/system.h"
 
 typedef struct RamListener {
     MemoryListener listener;
@@ -99,4 +101,33 @@ GArray *fadump_ram_runs(Error **errp)
         return NULL;
     }
     return l.runs;
+}
+
+const char *fadump_ram_why_stay(void)
+{
+    /* its threads read, or its userfaultfd watches, the old addresses */
+    if (migration_in_bg_snapshot()) {
+        return "background snapshot";
+    }
+    if (migration_is_running()) {
+        return "migration";
+    }
+    /* pages that have not come yet are waited for at the old addresses */
+    if (migration_in_incoming_postcopy() ||
+        runstate_check(RUN_STATE_INMIGRATE)) {
+        return "incoming migration";
+    }
+    if (runstate_check(RUN_STATE_SAVE_VM) ||
+        runstate_check(RUN_STATE_RESTORE_VM)) {
+        return "snapshot";
+    }
+    /* a device has the pages' addresses, or maps all of it anew */
+    if (ram_block_discard_is_disabled()) {
+        return "pinned";
+    }
+    /* what the guest gets instead would not be locked */
+    if (should_mlock(mlock_state)) {
+        return "locked";
+    }
+    return NULL;
 }

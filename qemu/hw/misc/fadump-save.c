@@ -35,6 +35,8 @@
 #define HOLE_SIZE (64 * KiB)
 /* How often to look for a request to cancel while a pipe is full, in ms */
 #define POLL_MS 100
+/* How long QEMU waits at its exit for storage that may never answer, in ms */
+#define EXIT_WAIT_MS 2000
 
 /* A part of the file, contiguous in host memory. */
 typedef struct SavePart {
@@ -52,6 +54,8 @@ struct FadumpSave {
     void *opaque;
     Notifier exit_notifier;
     QemuThread thread;
+    /* posted when the thread touches nothing any more */
+    QemuSemaphore ended;
 
     /* set before the thread starts, then its own */
     int fd;
@@ -61,6 +65,7 @@ struct FadumpSave {
     char *temp;
     /* a regular file */
     bool seekable;
+    bool socket;
     GByteArray *header;
     GArray *parts;      /* of SavePart */
     GPtrArray *regions; /* referenced MemoryRegion */
@@ -109,9 +114,15 @@ static bool open_file(FadumpSave *save, const char *path, Error **errp)
         error_setg(errp, "parameter 'protocol' has no file name after 'file:'");
         return false;
     }
-    /* what was passed by add-fd, devices and pipes cannot be replaced */
-    if (strstart(path, "/dev/fdset/", NULL) ||
-        (stat(path, &st) == 0 && !S_ISREG(st.st_mode))) {
+    /*
+     * What was passed by add-fd, devices and pipes cannot be replaced. A pipe
+     * that nobody reads must not keep the open waiting.
+     */
+    if (strstart(path, "/dev/fdset/", NULL)) {
+        save->fd = qemu_open(path, O_WRONLY, errp);
+        return save->fd >= 0;
+    }
+    if (stat(path, &st) == 0 && !S_ISREG(st.st_mode)) {
         save->fd = qemu_open(path, O_WRONLY | O_NONBLOCK, errp);
         return save->fd >= 0;
     }
@@ -147,10 +158,7 @@ static bool open_target(FadumpSave *save, const char *protocol, Error **errp)
         error_setg_errno(errp, errno, "cannot empty the file");
         return false;
     }
-    if (!save->seekable) {
-        /* a reader that is slow must not keep us from being cancelled */
-        g_unix_set_fd_nonblocking(save->fd, true, NULL);
-    }
+    save->socket = S_ISSOCK(st.st_mode);
     return true;
 }
 
@@ -183,6 +191,9 @@ static bool publish(FadumpSave *save, Error **errp)
     }
     if (!save->path) {
         return true;
+    }
+    if (qatomic_read(&save->cancel)) {
+        return false;
     }
     if (!save->temp) {
         if (linkat(AT_FDCWD, self, AT_FDCWD, save->path,
@@ -288,13 +299,38 @@ static bool plan(FadumpSave *save, const uint8_t *desc, const GArray *window,
 /* ------------------------------------------------------------------ */
 /* The thread                                                         */
 
+/*
+ * Write some of @size bytes; -1 with errno EAGAIN if there is no room. A reader
+ * that is slow must not keep us from being cancelled, and O_NONBLOCK is not
+ * ours to set: whoever passed the file has it as well.
+ */
+static ssize_t write_some(FadumpSave *save, const uint8_t *buf, size_t size,
+                          uint64_t offset)
+{
+    struct pollfd pfd = { .fd = save->fd, .events = POLLOUT };
+    int ret;
+
+    if (save->seekable) {
+        return pwrite(save->fd, buf, size, offset);
+    }
+    if (save->socket) {
+        return send(save->fd, buf, size, MSG_DONTWAIT | MSG_NOSIGNAL);
+    }
+    ret = poll(&pfd, 1, 0);
+    if (ret <= 0) {
+        errno = ret ? errno : EAGAIN;
+        return -1;
+    }
+    /* a pipe that has room has room for this */
+    return write(save->fd, buf, MIN(size, PIPE_BUF));
+}
+
 /* Write @size bytes at @offset; false with errno set. */
 static bool write_bytes(FadumpSave *save, const uint8_t *buf, size_t size,
                         uint64_t offset)
 {
     while (size) {
-        ssize_t n = save->seekable ? pwrite(save->fd, buf, size, offset)
-                                   : write(save->fd, buf, size);
+        ssize_t n = write_some(save, buf, size, offset);
 
         if (n < 0 && errno == EAGAIN) {
             struct pollfd pfd = { .fd = save->fd, .events = POLLOUT };
@@ -382,6 +418,7 @@ static void save_ended(void *opaque)
     FadumpSave *save = opaque;
 
     qemu_thread_join(&save->thread);
+    qemu_sem_destroy(&save->ended);
     qemu_remove_exit_notifier(&save->exit_notifier);
     g_ptr_array_set_size(save->regions, 0);
     save->active = false;
@@ -412,17 +449,23 @@ static void *save_thread(void *opaque)
         save->status = FADUMP_SAVE_STATUS_FAILED;
     }
     aio_bh_schedule_oneshot(qemu_get_aio_context(), save_ended, save);
+    qemu_sem_post(&save->ended);
     return NULL;
 }
 
-/* QEMU ends with the file half written. */
+/*
+ * QEMU ends with the file half written. The thread may wait for storage that
+ * never answers; it ends with the process then.
+ */
 static void save_exit(Notifier *notifier, void *data)
 {
     FadumpSave *save = container_of(notifier, FadumpSave, exit_notifier);
 
-    /* the thread must not give the file its name from now on */
     qatomic_set(&save->cancel, true);
-    qemu_thread_join(&save->thread);
+    if (qemu_sem_timedwait(&save->ended, EXIT_WAIT_MS)) {
+        warn_report("fadump-save: storage does not answer; half a dump may "
+                    "stay beside where it was to go");
+    }
 }
 
 /* ------------------------------------------------------------------ */
@@ -461,6 +504,7 @@ FadumpSave *fadump_save_start(const char *protocol, const uint8_t *desc,
     trace_fadump_save_start(save->total, save->seekable);
     save->active = true;
     save->status = FADUMP_SAVE_STATUS_ACTIVE;
+    qemu_sem_init(&save->ended, 0);
     save->exit_notifier.notify = save_exit;
     qemu_add_exit_notifier(&save->exit_notifier);
     qemu_thread_create(&save->thread, "fadump-save", save_thread, save,

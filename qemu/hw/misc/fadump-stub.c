@@ -10,8 +10,7 @@
 
 static void no_device(Error **errp)
 {
-    error_set(errp, ERROR_CLASS_DEVICE_NOT_FOUND,
-              "the machine has no fadump-dev device");
+    error_setg(errp, "the machine has no fadump-dev device");
 }
 
 FadumpInfo *qmp_query_fadump(Error **errp)

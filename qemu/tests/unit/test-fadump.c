@@ -714,7 +714,7 @@ static void test_elf_crash_note(void)
         uint32_t type;
         const char *text;
         bool taken;
-    } cases[] = {
+    } given[] = {
         { 1, "CORE", NT_PRSTATUS, "REGISTERS 1", true },
         { VIRTIO_FADUMP_CPU_NONE, "CORE", NT_PRSTATUS, "REGISTERS 1", false },
         { 1, "CORE", NT_PRSTATUS + 1, "REGISTERS 1", false },
@@ -725,14 +725,14 @@ static void test_elf_crash_note(void)
     };
     size_t i;
 
-    for (i = 0; i < ARRAY_SIZE(cases); i++) {
+    for (i = 0; i < ARRAY_SIZE(given); i++) {
         g_autoptr(GByteArray) want = g_byte_array_new();
-        g_autoptr(GByteArray) got = crash_notes(cases[i].cpu, cases[i].name,
-                                                cases[i].type, cases[i].text);
+        g_autoptr(GByteArray) got = crash_notes(given[i].cpu, given[i].name,
+                                                given[i].type, given[i].text);
 
         append_note(want, "CORE", NT_PRSTATUS, "registers 0");
         append_note(want, "CORE", NT_PRSTATUS,
-                    cases[i].taken ? cases[i].text : "registers 1");
+                    given[i].taken ? given[i].text : "registers 1");
         g_test_message("case %zu", i);
         g_assert_cmpmem(got->data, got->len, want->data, want->len);
     }

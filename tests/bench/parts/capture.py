@@ -14,7 +14,7 @@ import host
 TITLE = 'The pause of a capture'
 ABOUT = '''
 What a capture adds to the reset after a crash, with all vCPUs stopped, as QEMU
-itself measures it (`capture-time` of `query-fadump`). All guest memory is allocated
+itself measures it (`capture-ns` of `query-fadump`). All guest memory is allocated
 before; the guest is without an operating system, and the operator triggers the
 capture. The column *way* says how most of boot memory was set aside, as QEMU
 tells it too.
@@ -54,7 +54,7 @@ def one(lab, record, run, table, case, x, peer, memory, boot_mem, vcpus):
         guest.start()
         dump = capture(guest)
         guest.wait_tiny(2, 120 * build.TIMEOUT_SCALE)
-        record.add(table, case, name, run, dump['capture-time'] / 1e6, x,
+        record.add(table, case, name, run, dump['capture-ns'] / 1e6, x,
                    method(dump))
 
 

@@ -84,6 +84,19 @@ struct FadumpConfinerClass {
     uint64_t (*window_base)(FadumpConfiner *c, uint64_t size, Error **errp);
 
     /*
+     * Where there is window_base(), and NULL else: bytes of the largest window
+     * for which that gives a place. It is the same on every host.
+     */
+    uint64_t (*window_room)(FadumpConfiner *c);
+
+    /*
+     * Whether the next boot could be confined as the machine is set up now, by
+     * the guest, too; NULL where it always can. False with @errp set, message
+     * and cure. Asked when a guest registers and, vCPUs paused, at a crash.
+     */
+    bool (*confinable)(FadumpConfiner *c, Error **errp);
+
+    /*
      * From now on firmware, bootloader and kernel are told of no RAM but
      * @boot, a normalized array of FadumpRange, over any number
      * of resets until lift(). Called at the head of a reset, before any device

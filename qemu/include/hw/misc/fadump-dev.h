@@ -12,22 +12,25 @@
 #include "hw/virtio/virtio.h"
 #include "hw/misc/fadump-confiner.h"
 #include "hw/misc/fadump-hold.h"
+#include "hw/misc/fadump-life.h"
 #include "hw/misc/fadump-range.h"
 #include "hw/misc/fadump-save.h"
 #include "qapi/qapi-types-fadump.h"
 #include "qemu/notify.h"
+#include "qemu/timer.h"
 #include "qemu/uuid.h"
 #include "qom/object.h"
 #include "standard-headers/linux/virtio_fadump.h"
 
-#define TYPE_VIRTIO_FADUMP "virtio-fadump-device"
 OBJECT_DECLARE_SIMPLE_TYPE(VirtIOFadump, VIRTIO_FADUMP)
 
 #define VIRTIO_FADUMP_BOOT_MEM_PROP "boot-mem"
 #define VIRTIO_FADUMP_BOOT_MEM_MAX_PROP "boot-mem-max"
 #define VIRTIO_FADUMP_FULL_PROP "full"
+#define VIRTIO_FADUMP_FULL_ROOM_PROP "full-room"
 #define VIRTIO_FADUMP_CAPTURE_HOST_RESET_PROP "capture-host-reset"
 #define VIRTIO_FADUMP_MAX_BOOTS_PROP "max-boots"
+#define VIRTIO_FADUMP_BOOT_TIMEOUT_PROP "boot-timeout"
 #define VIRTIO_FADUMP_EARLY_PROP "early"
 #define VIRTIO_FADUMP_HOST_MEM_PROP "host-mem"
 #define VIRTIO_FADUMP_GUEST_MEM_PROP "guest-mem"
@@ -77,23 +80,40 @@ struct VirtIOFadump {
     Notifier reset_notifier;
     Notifier crash_notifier;
     Notifier machine_done;
-    NotifierWithReturn precopy_notifier;
+    NotifierWithReturn snapshot_notifier;
     VMChangeStateEntry *vm_change;
 
     /* properties; sizes of 0 stand for the default until the device is real */
     uint64_t boot_mem;
     uint64_t boot_mem_max;
     bool full;
+    /* whether the window has room for all RAM */
+    OnOffAuto full_room;
     bool capture_host_reset;
     uint32_t max_boots;
+    /* seconds, 0 for none */
+    uint32_t boot_timeout;
     bool early;
     /* 1 << VIRTIO_FADUMP_F_* */
     uint64_t host_features;
     /* for tests: as on a machine that has no place for the window */
     bool window_bar;
 
-    /* VIRTIO_FADUMP_STATE_* */
-    uint32_t state;
+    /* FadumpLife; changed by fadump_event() only */
+    uint32_t life;
+    /* runs in FADUMP_LIFE_HELD */
+    QEMUTimer *boot_timer;
+    /* a driver has been up since power-on */
+    bool driver_seen;
+    /*
+     * of the crash whose reset has not happened yet: VIRTIO_FADUMP_CAUSE_*, and
+     * the vCPU that it happened on
+     */
+    uint32_t cause;
+    uint32_t cause_cpu;
+
+    /* boot memory is no less, or a ROM would be written over a dump */
+    uint64_t boot_min;
     /*
      * the size that is registered, or was at the capture of the dump that is
      * held, else the default; and its ranges, of FadumpRange
@@ -106,13 +126,7 @@ struct VirtIOFadump {
     /* boot memory that is not in here goes to host memory */
     FadumpDest dests[FADUMP_MAX_REGIONS];
     uint32_t nr_dests;
-    /* a crash kernel of the guest's own has taken over */
-    bool yielded;
-    /* for migration only: what of hold is swapped */
-    FadumpRange swapped[FADUMP_MAX_SWAPPED];
-    uint32_t nr_swapped;
-    /* the guest has announced that its next reset is no crash */
-    bool announced;
+
     /* of the dump that is held */
     uint64_t desc_size;
     /* all RAM was set aside */
@@ -121,19 +135,9 @@ struct VirtIOFadump {
     QemuUUID dump_id;
     uint32_t nr_lost;
     uint32_t nr_boots;
-    bool boot_counted;
     /* a dump is held, or was in this boot and a reader may have it mapped */
     bool window_shown;
-
-    /*
-     * Why a reset that was requested but has not happened yet was requested,
-     * VIRTIO_FADUMP_CAUSE_*, and by which vCPU
-     */
-    uint32_t pending_cause;
-    uint32_t pending_cpu;
-    /* a crash of the boot that now ends was seen; the dump before it is kept */
-    bool crash_lost;
-    /* the driver is to be told of a change when there is one and it runs */
+    /* config space has changed: a driver is told once there is one that runs */
     bool notify_pending;
 
     /* the fadump-save job that runs, or the last one */
@@ -147,19 +151,28 @@ static inline bool fadump_offers(const VirtIOFadump *s, unsigned int feature)
     return virtio_has_feature(s->host_features, feature);
 }
 
-/* What is held now, for QMP; the caller frees. DUMP_AVAILABLE only. */
-FadumpDumpInfo *virtio_fadump_dump_info(VirtIOFadump *s);
+/* VIRTIO_FADUMP_STATE_*: what the guest is told. */
+static inline uint32_t fadump_state(const VirtIOFadump *s)
+{
+    return fadump_life_abi_state(s->life);
+}
 
-/* Whether a crash would be captured though nothing is registered. */
-bool virtio_fadump_armed_early(const VirtIOFadump *s);
+/* ---- fadump-dev.c ---- */
+
+/* VIRTIO_FADUMP_CONFIG_F_* */
+uint32_t fadump_config_flags(const VirtIOFadump *s);
+
+/* Tell a driver, now or once it runs, that the host changed config space. */
+void fadump_notify_config(VirtIOFadump *s);
+
+/* ---- fadump-plan.c: before the guest runs ---- */
 
 /*
- * What the operator asks for. Under the BQL, false with @errp set if it cannot
- * be done in this state.
+ * Check the properties and the machine, decide on boot memory, and make the
+ * window. False with @errp set, message and cure.
  */
-bool virtio_fadump_trigger(VirtIOFadump *s, Error **errp);
-bool virtio_fadump_save(VirtIOFadump *s, const char *protocol, Error **errp);
-bool virtio_fadump_host_release(VirtIOFadump *s, Error **errp);
+bool fadump_plan(VirtIOFadump *s, Error **errp);
+void fadump_plan_cleanup(VirtIOFadump *s);
 
 /* Bytes of boot memory that @size stands for: what GET_BOOT_MEM grants. */
 uint64_t fadump_grant(const VirtIOFadump *s, uint64_t size);
@@ -170,16 +183,59 @@ GArray *fadump_boot_of(const VirtIOFadump *s, uint64_t size);
 /* After a change of what would be moved at a capture: keep it from KSM. */
 void fadump_prepare_move(VirtIOFadump *s);
 
-void fadump_set_state(VirtIOFadump *s, uint32_t state);
+/* Whether all RAM can be set aside; false with @errp set, message and cure. */
+bool fadump_has_full_room(const VirtIOFadump *s, Error **errp);
 
-/* Forget what is registered, if anything is, and become IDLE. */
-void fadump_unregister(VirtIOFadump *s);
+/* ---- fadump-events.c: what happens to the machine ---- */
 
-/* As fadump_unregister(), for a guest that wants its next reset to be one. */
-void fadump_announce(VirtIOFadump *s);
+void fadump_events_init(VirtIOFadump *s);
+void fadump_events_cleanup(VirtIOFadump *s);
 
-/* Drop the dump that is held; the next boot has all memory. */
-void fadump_release(VirtIOFadump *s, FadumpReleaseReason reason);
+/*
+ * @event has happened, for @cause, VIRTIO_FADUMP_CAUSE_*, and under
+ * @conditions, FADUMP_IF_*, which the device does not know by itself. Does what
+ * the table says, and returns its row; NULL, and nothing is done, if the event
+ * has no effect now. Under the BQL.
+ */
+const FadumpLifeRow *fadump_event_full(VirtIOFadump *s, FadumpLifeEvent event,
+                                       uint32_t cause,
+                                       unsigned int conditions);
+
+static inline bool fadump_event(VirtIOFadump *s, FadumpLifeEvent event)
+{
+    return fadump_event_full(s, event, VIRTIO_FADUMP_CAUSE_UNKNOWN, 0);
+}
+
+/*
+ * Whether the next boot could be confined as the machine is now, or need not
+ * be; false with @errp set, message and cure.
+ */
+bool fadump_confinable(const VirtIOFadump *s, bool full, Error **errp);
+
+/* boot-timeout in ns */
+static inline int64_t fadump_boot_timeout_ns(const VirtIOFadump *s)
+{
+    return s->boot_timeout * NANOSECONDS_PER_SECOND;
+}
+
+/*
+ * Parts of what is done at an event, for a state that is loaded: set the size
+ * of boot memory that is in force; show the descriptor in fw_cfg, and the
+ * window; confine the boots that follow as the dump that is held wants it.
+ */
+void fadump_set_boot(VirtIOFadump *s, uint64_t size);
+void fadump_publish(VirtIOFadump *s);
+void fadump_show_window(VirtIOFadump *s, bool show);
+void fadump_confine(VirtIOFadump *s);
+
+/* ---- fadump-vmstate.c ---- */
+
+extern const VMStateDescription vmstate_virtio_fadump_device;
+
+/* ---- fadump-qmp.c ---- */
+
+/* What is held now, for QMP; the caller frees. While a dump is held only. */
+FadumpDumpInfo *virtio_fadump_dump_info(VirtIOFadump *s);
 
 /* ---- fadump-ctrl.c ---- */
 
@@ -202,12 +258,14 @@ bool fadump_note_region_ok(const VirtIOFadump *s, const FadumpRange *r,
 /*
  * Capture the machine: registers into a descriptor, boot memory to where it is
  * held. @crash_cpu is the cpu_index of the vCPU that caused it, or
- * VIRTIO_FADUMP_CPU_NONE. Sets desc_size and dump_id and nothing else.
+ * VIRTIO_FADUMP_CPU_NONE. With @full all RAM is set aside; if there is no room
+ * for that, boot memory is, @full is false then and @full_error, which the
+ * caller frees, says why. Sets desc_size and dump_id and nothing else.
  * Under the BQL, vCPUs paused and synchronized, before anything is reset.
  * On failure the held area is empty and @errp says why.
  */
 bool fadump_capture(VirtIOFadump *s, uint32_t cause, uint32_t crash_cpu,
-                    Error **errp);
+                    bool *full, char **full_error, Error **errp);
 
 /* Bytes that a descriptor of this machine can need. */
 uint64_t fadump_capture_desc_max(void);

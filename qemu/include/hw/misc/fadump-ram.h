@@ -9,6 +9,9 @@
 #include "exec/memory.h"
 #include "hw/misc/fadump-range.h"
 
+/* The device, which owns memory that took the place of boot memory */
+#define TYPE_VIRTIO_FADUMP "virtio-fadump-device"
+
 /* One run of guest RAM: contiguous in guest-physical and host memory. */
 typedef struct FadumpRamRun {
     FadumpRange range;
@@ -26,5 +29,12 @@ GArray *fadump_ram_runs(Error **errp);
 
 /* The run that has @addr, or NULL. */
 const FadumpRamRun *fadump_ram_find(const GArray *runs, uint64_t addr);
+
+/*
+ * Why the host memory that RAM is in can be neither relocated nor given back to
+ * the host at this moment, or NULL. It can still be read and written. Under the
+ * BQL.
+ */
+const char *fadump_ram_why_stay(void);
 
 #endif /* HW_MISC_FADUMP_RAM_H */

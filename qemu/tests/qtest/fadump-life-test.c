@@ -1,0 +1,754 @@
+/*
+ * QTest cases for fadump-dev: boots that do nothing, and what else the device
+ * keeps from going wrong
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include "qemu/timer.h"
+#include "qobject/qlist.h"
+#include "qobject/qstring.h"
+#include "fadump-lib.h"
+
+static void step(Fadump *f, int64_t seconds)
+{
+    qtest_clock_step(f->qts, seconds * NANOSECONDS_PER_SECOND);
+    settle(f);
+}
+
+/* Of query-fadump's dump */
+static int64_t dump_number(Fadump *f, const char *name)
+{
+    QDict *info = qtest_qmp_assert_success_ref(f->qts, "{ 'execute': "
+                                               "'query-fadump' }");
+    int64_t n = qdict_get_int(qdict_get_qdict(info, "dump"), name);
+
+    qobject_unref(info);
+    return n;
+}
+
+static void qmp_save(Fadump *f, const char *protocol)
+{
+    qtest_qmp_assert_success(f->qts, "{ 'execute': 'fadump-save', "
+                             "'arguments': { 'protocol': %s } }", protocol);
+}
+
+/* Pass @fd as @name; the test keeps its own. */
+static void pass_fd(Fadump *f, int fd, const char *name)
+{
+    qtest_qmp_fds_assert_success(f->qts, &fd, 1, "{ 'execute': 'getfd', "
+                                 "'arguments': { 'fdname': %s } }", name);
+}
+
+/* A save that does not end before it is read from, and where to read */
+static int save_to_pipe(Fadump *f)
+{
+    int fds[2];
+
+    g_assert_true(g_unix_open_pipe(fds, FD_CLOEXEC, NULL));
+    pass_fd(f, fds[1], "pipe");
+    qmp_save(f, "fd:pipe");
+    close(fds[1]);
+    return fds[0];
+}
+
+static void cancel_save(Fadump *f, unsigned ended, int fd)
+{
+    qtest_qmp_assert_success(f->qts, "{ 'execute': 'fadump-save-cancel' }");
+    wait_count(f, &f->save_ended, ended, "cancelled");
+    close(fd);
+}
+
+/* ------------------------------------------------------------------ */
+/* boot-timeout                                                       */
+
+static Fadump *start_held(const Machine *m, const char *more)
+{
+    Fadump *f = start_and_probe(m, more);
+
+    assert_register(f, OK);
+    trigger_panic(f);
+    wait_count(f, &f->captured, 1, "panic");
+    return f;
+}
+
+/* The boot has been ended by the device, and the next one has begun. */
+static void assert_timed_out(Fadump *f, unsigned resets, int64_t boots)
+{
+    g_assert_cmpint(f->resets, ==, resets);
+    g_assert_true(f->reset_by_guest);
+    g_assert_cmpint(dump_number(f, "boots"), ==, boots);
+    check_confinement(f, true);
+}
+
+/* Firmware that cannot start resets itself for ever, and no driver comes. */
+static void test_timeout_loop(const void *opaque)
+{
+    Fadump *f = start_held(opaque, ",boot-timeout=60,max-boots=2");
+    unsigned resets = f->resets;
+    int i;
+
+    for (i = 0; i < 5; i++) {
+        step(f, 11);
+        if (i % 2) {
+            guest_reset(f);
+        } else {
+            system_reset(f);
+        }
+        resets++;
+        g_assert_cmpint(dump_number(f, "boots"), ==, 0);
+    }
+    step(f, 6);
+    assert_timed_out(f, ++resets, 1);
+    /* the time is that of one boot, not of what is left of the last */
+    step(f, 55);
+    guest_reset(f);
+    g_assert_cmpint(f->resets, ==, ++resets);
+    g_assert_cmpint(f->released, ==, 0);
+    step(f, 6);
+    g_assert_cmpint(f->resets, ==, ++resets);
+    wait_count(f, &f->released, 1, "max-boots");
+    check_confinement(f, false);
+    step(f, 1000);
+    g_assert_cmpint(f->resets, ==, resets);
+    probe(f);
+    check_released(f);
+    assert_unharmed(f);
+    stop(f);
+}
+
+/* A boot that hangs, with nobody who resets it */
+static void test_timeout_hang(const void *opaque)
+{
+    Fadump *f = start_held(opaque, ",boot-timeout=60,max-boots=3");
+    unsigned resets = f->resets;
+    int i;
+
+    for (i = 1; i < 3; i++) {
+        step(f, 59);
+        g_assert_cmpint(f->resets, ==, resets);
+        step(f, 2);
+        assert_timed_out(f, ++resets, i);
+    }
+    step(f, 61);
+    wait_count(f, &f->released, 1, "max-boots");
+    check_confinement(f, false);
+    stop(f);
+}
+
+/* What says that the boot is alive, or that somebody cares */
+static void test_timeout_ends(const void *opaque)
+{
+    Fadump *f = start_held(opaque, ",boot-timeout=60,max-boots=9");
+    g_autofree char *path = g_build_filename(f->dir, "core", NULL);
+    g_autofree char *file = g_strdup_printf("file:%s", path);
+    unsigned resets;
+    int fd;
+
+    /* a driver, in this boot only */
+    step(f, 59);
+    probe(f);
+    resets = f->resets;
+    step(f, 1000);
+    g_assert_cmpint(f->resets, ==, resets);
+    assert_state(f, DUMP_AVAILABLE);
+    system_reset(f);
+    step(f, 61);
+    assert_timed_out(f, resets + 2, 2);
+
+    /* the host, while it reads */
+    fd = save_to_pipe(f);
+    resets = f->resets;
+    step(f, 1000);
+    g_assert_cmpint(f->resets, ==, resets);
+    cancel_save(f, 1, fd);
+    step(f, 61);
+    g_assert_cmpint(f->resets, ==, resets + 1);
+    g_assert_cmpint(f->released, ==, 0);
+
+    stop(f);
+
+    f = start_held(opaque, ",boot-timeout=60,max-boots=9");
+    g_free(path);
+    g_free(file);
+    path = g_build_filename(f->dir, "core", NULL);
+    file = g_strdup_printf("file:%s", path);
+    resets = f->resets;
+    /* and once it has all, for the rest of this boot */
+    qmp_save(f, file);
+    wait_count(f, &f->save_ended, 1, "completed");
+    step(f, 1000);
+    g_assert_cmpint(f->resets, ==, resets);
+    g_assert_cmpint(dump_number(f, "boots"), ==, 0);
+    system_reset(f);
+    step(f, 59);
+    g_assert_cmpint(f->resets, ==, ++resets);
+    step(f, 2);
+    assert_timed_out(f, ++resets, 1);
+    /* one that failed is none */
+    qmp_save(f, "file:/dev/full");
+    wait_count(f, &f->save_ended, 2, "failed");
+    step(f, 61);
+    assert_timed_out(f, ++resets, 2);
+    stop(f);
+
+    /* without it a boot may take for ever */
+    f = start_held(opaque, ",boot-timeout=0");
+    resets = f->resets;
+    step(f, 1000000);
+    g_assert_cmpint(f->resets, ==, resets);
+    probe(f);
+    assert_state(f, DUMP_AVAILABLE);
+    stop(f);
+}
+
+/* The time goes on elsewhere, and begins anew where there was none. */
+static void test_timeout_migrate(const void *opaque)
+{
+    static const Machine from = {
+        "from", "-M q35 -m 1G -smp 2,maxcpus=4 -device fadump-dev,"
+                "boot-mem=128M,boot-timeout=60",
+        { { 0, 1 * GiB } }, { { 0, B } },
+    }, without = {
+        "without", "-M q35 -m 1G -smp 2,maxcpus=4 -device fadump-dev,"
+                   "boot-mem=128M,boot-timeout=0",
+        { { 0, 1 * GiB } }, { { 0, B } },
+    };
+    Fadump *src, *dst;
+    unsigned resets;
+    int i;
+
+    for (i = 0; i < 3; i++) {
+        g_autofree char *path = NULL;
+
+        src = start_held(i == 1 ? &without : &from, "");
+        path = g_build_filename(src->dir, "stream", NULL);
+        step(src, 30);
+        save_to(src, path);
+        dst = load_from(i == 2 ? &without : &from, path, src, "completed");
+        unlink(path);
+        stop(src);
+        resets = dst->resets;
+        step(dst, 20);
+        g_assert_cmpint(dst->resets, ==, resets);
+        check_confinement(dst, true);
+        step(dst, i == 2 ? 1000 : 61);
+        g_assert_cmpint(dst->resets, ==, resets + (i == 2 ? 0 : 1));
+        g_assert_cmpint(dump_number(dst, "boots"), ==, i == 2 ? 0 : 1);
+        check_confinement(dst, true);
+        stop(dst);
+    }
+}
+
+/* ------------------------------------------------------------------ */
+/* loadvm                                                             */
+
+static char *hmp(Fadump *f, const char *command)
+{
+    return qtest_hmp(f->qts, "%s", command);
+}
+
+static void assert_hmp(Fadump *f, const char *command)
+{
+    g_autofree char *said = hmp(f, command);
+
+    g_assert_cmpstr(said, ==, "");
+}
+
+static bool make_image(const char *path)
+{
+    g_autofree char *dir = g_path_get_dirname(g_getenv("QTEST_QEMU_BINARY"));
+    g_autofree char *beside = g_build_filename(dir, "qemu-img", NULL);
+    const char *img = g_getenv("QTEST_QEMU_IMG") ?: beside;
+    g_autofree char *cmd = g_strdup_printf("%s create -q -f qcow2 %s 64M", img,
+                                           path);
+
+    return g_file_test(img, G_FILE_TEST_IS_EXECUTABLE) &&
+           g_spawn_command_line_sync(cmd, NULL, NULL, NULL, NULL);
+}
+
+/* All that comes, to a file */
+static gpointer drain(gpointer opaque)
+{
+    int *fds = opaque;
+    static char buf[64 * KiB];
+    ssize_t n;
+
+    while ((n = read(fds[0], buf, sizeof(buf))) > 0) {
+        g_assert_cmpint(write(fds[1], buf, n), ==, n);
+    }
+    g_assert_cmpint(n, ==, 0);
+    return NULL;
+}
+
+/* A dump that is read is not replaced by what a snapshot has. */
+static void test_loadvm(const void *opaque)
+{
+    g_autofree char *image = NULL, *options = NULL, *path = NULL, *said = NULL;
+    struct stat st;
+    GThread *thread;
+    Fadump *f;
+    int fds[2], image_fd;
+
+    image_fd = g_file_open_tmp("fadump-test-XXXXXX", &image, NULL);
+    g_assert_cmpint(image_fd, >=, 0);
+    close(image_fd);
+    if (!make_image(image)) {
+        g_test_skip("there is no qemu-img");
+        unlink(image);
+        return;
+    }
+    options = g_strdup_printf(" -drive if=none,id=d,format=qcow2,file=%s",
+                              image);
+    f = start_and_probe(opaque, options);
+    path = g_build_filename(f->dir, "core", NULL);
+    assert_register(f, OK);
+    assert_hmp(f, "savevm before");
+    fill_ram(f);
+    trigger_panic(f);
+    wait_count(f, &f->captured, 1, "panic");
+
+    fds[0] = save_to_pipe(f);
+    said = hmp(f, "loadvm before");
+    g_assert_nonnull(strstr(said, "being saved"));
+    qtest_qmp_assert_success(f->qts, "{ 'execute': 'cont' }");
+    g_free(said);
+    said = hmp(f, "savevm held");
+    g_assert_nonnull(strstr(said, "being saved"));
+    qtest_qmp_assert_success(f->qts, "{ 'execute': 'cont' }");
+
+    /* and what it wrote is the dump, all of it */
+    fds[1] = open(path, O_WRONLY | O_CREAT, 0600);
+    g_assert_cmpint(fds[1], >=, 0);
+    thread = g_thread_new("drain", drain, fds);
+    wait_count(f, &f->save_ended, 1, "completed");
+    g_thread_join(thread);
+    g_assert_cmpint(fstat(fds[1], &st), ==, 0);
+    close(fds[0]);
+    close(fds[1]);
+    check_core(f, path, st.st_size);
+
+    /* then both can be had: what was before, and the dump again */
+    assert_hmp(f, "savevm held");
+    assert_hmp(f, "loadvm before");
+    settle(f);
+    assert_state(f, REGISTERED);
+    check_confinement(f, false);
+    assert_hmp(f, "loadvm held");
+    check_confinement(f, true);
+    probe(f);
+    assert_state(f, DUMP_AVAILABLE);
+    unlink(path);
+    fds[0] = save_to_pipe(f);
+    fds[1] = open(path, O_WRONLY | O_CREAT, 0600);
+    thread = g_thread_new("drain", drain, fds);
+    wait_count(f, &f->save_ended, 2, "completed");
+    g_thread_join(thread);
+    close(fds[0]);
+    close(fds[1]);
+    check_core(f, path, st.st_size);
+    stop(f);
+    unlink(image);
+}
+
+/* ------------------------------------------------------------------ */
+/* SMRAM                                                              */
+
+/* As firmware does that keeps SMM code there */
+static void set_up_tseg(Fadump *f)
+{
+    QPCIDevice *mch = qpci_device_find(f->qs->pcibus, QPCI_DEVFN(0, 0));
+    const int smram = 0x9d, esmramc = 0x9e;
+    const uint8_t g_smrame = 1 << 3, t_en = 1 << 0;
+
+    g_assert_nonnull(mch);
+    qpci_config_writeb(mch, esmramc, qpci_config_readb(mch, esmramc) | t_en);
+    qpci_config_writeb(mch, smram, qpci_config_readb(mch, smram) | g_smrame);
+    g_assert_true(qpci_config_readb(mch, esmramc) & t_en);
+    g_free(mch);
+}
+
+static void test_tseg(const void *opaque)
+{
+    Fadump *f = start_and_probe(opaque, ",id=f");
+    const Machine smm_off = {
+        "smm-off", "-M q35,smm=off -m 1G -smp 2,maxcpus=4 -device fadump-dev,"
+                   "boot-mem=128M",
+        { { 0, 1 * GiB } }, { { 0, B } },
+    };
+
+    /* firmware came first: the driver learns that this does not work */
+    set_up_tseg(f);
+    assert_register(f, FAILED);
+    assert_state(f, IDLE);
+    qmp_trigger(f);
+    wait_count(f, &f->failed, 1, "operator");
+    check_confinement(f, false);
+
+    /* a reset has unlocked it */
+    probe(f);
+    assert_register(f, OK);
+    set_up_tseg(f);
+    trigger_panic(f);
+    wait_count(f, &f->failed, 2, "panic");
+    g_assert_cmpint(f->captured, ==, 0);
+    check_confinement(f, false);
+    probe(f);
+    check_released(f);
+    assert_unharmed(f);
+
+    /* where the next boot has all RAM, TSEG is where it was */
+    qtest_qmp_assert_success(f->qts, "{ 'execute': 'qom-set', 'arguments': "
+        "{ 'path': '/machine/peripheral/f', 'property': 'full', "
+        "'value': true } }");
+    set_up_tseg(f);
+    assert_register(f, OK);
+    trigger_panic(f);
+    wait_count(f, &f->captured, 1, "panic");
+    check_confinement(f, false);
+    stop(f);
+
+    /* without SMM the registers do nothing */
+    f = start_and_probe(&smm_off, "");
+    set_up_tseg(f);
+    assert_register(f, OK);
+    trigger_panic(f);
+    wait_count(f, &f->captured, 1, "panic");
+    check_confinement(f, true);
+    stop(f);
+}
+
+/* ------------------------------------------------------------------ */
+/* What ends QEMU at its start                                        */
+
+/* What QEMU says with @opts; it must end by itself, in good order. */
+static char *run_qemu(const char *opts)
+{
+    /* where the device is not refused, this one ends QEMU all the same */
+    g_autofree char *cmd = g_strdup_printf("%s -S -nodefaults -display none "
+                                           "-accel qtest -M q35 -m 1G %s "
+                                           "-device no-such-device",
+                                           g_getenv("QTEST_QEMU_BINARY"), opts);
+    char *err = NULL;
+    int status;
+
+    g_test_message("%s", opts);
+    g_assert_true(g_spawn_command_line_sync(cmd, NULL, &err, &status, NULL));
+    g_assert_true(WIFEXITED(status));
+    g_assert_cmpint(WEXITSTATUS(status), ==, 1);
+    return err;
+}
+
+static void assert_said(const char *said, const char *expected)
+{
+    if (!strstr(said, expected)) {
+        g_test_message("expected '%s', got: %s", expected, said);
+        g_test_fail();
+    }
+}
+
+static char *make_file(const char *dir, const char *name, size_t size)
+{
+    char *path = g_build_filename(dir, name, NULL);
+
+    g_assert_cmpint(open(path, O_WRONLY | O_CREAT, 0600), >=, 0);
+    g_assert_cmpint(truncate(path, size), ==, 0);
+    return path;
+}
+
+static void test_secure_flash(void)
+{
+    g_autofree char *dir = g_dir_make_tmp("fadump-test-XXXXXX", NULL);
+    g_autofree char *flash = make_file(dir, "flash", 4 * MiB);
+#define SECURE "-global driver=cfi.pflash01,property=secure,value=on "
+    static const struct {
+        const char *opts;
+        bool flash;
+        const char *said;
+    } cases[] = {
+        { SECURE, true, "a crash would open SMRAM to the guest; use -machine "
+                        "...,smm=off" },
+        { SECURE "-M smm=on ", true, "a crash would open SMRAM" },
+        /* nothing is behind SMM */
+        { SECURE "-M smm=off ", true, "no-such-device" },
+        { "", true, "no-such-device" },
+        { SECURE, false, "no-such-device" },
+    };
+    size_t i;
+
+    for (i = 0; i < ARRAY_SIZE(cases); i++) {
+        g_autofree char *opts = NULL, *said = NULL;
+
+        if (cases[i].flash) {
+            opts = g_strdup_printf("%s-drive if=pflash,format=raw,file=%s "
+                                   "-device fadump-dev", cases[i].opts, flash);
+        } else {
+            opts = g_strconcat(cases[i].opts, "-device fadump-dev", NULL);
+        }
+        said = run_qemu(opts);
+
+        assert_said(said, cases[i].said);
+    }
+    unlink(flash);
+    rmdir(dir);
+}
+
+/* The size of boot memory that a driver gets that asks for @ask */
+static uint64_t granted(Fadump *f, uint64_t ask)
+{
+    g_autofree struct virtio_fadump_boot_mem *mem = ask_boot_mem(f, ask);
+
+    return mem->size;
+}
+
+/* What is written to RAM at each reset stays off a dump. */
+static void test_loader(void)
+{
+    g_autofree char *dir = g_dir_make_tmp("fadump-test-XXXXXX", NULL);
+    g_autofree char *file = make_file(dir, "blob", 8 * KiB);
+#define FILE_AT(addr) "-device loader,force-raw=on,file=%s,addr=" addr " "
+    static const struct {
+        const char *opts;
+        /* the least boot memory, 0 if QEMU does not start */
+        uint64_t least;
+    } cases[] = {
+        { FILE_AT("0x4000000"), B },
+        { FILE_AT("0x7ffe000"), B },
+        /* across the end of the first block, and far behind it */
+        { FILE_AT("0x7fff000"), 2 * B },
+        { FILE_AT("0x8000000") FILE_AT("0x17ffe000"), 3 * B },
+        { FILE_AT("0x1fffe000"), 4 * B },
+        { FILE_AT("0x1ffff000"), 0 },
+        { FILE_AT("0x4000000") FILE_AT("0x30000000"), 0 },
+        /* not RAM */
+        { FILE_AT("0xf0000000"), B },
+        { "-device loader,addr=0x7fffffc,data=1,data-len=4 ", B },
+        { "-device loader,addr=0x7fffffd,data=1,data-len=4 ", 2 * B },
+        { "-device loader,addr=0x30000000,data=1,data-len=8 ", 0 },
+        /* nothing is written there */
+        { "-device loader,addr=0x30000000,cpu-num=0 ", B },
+    };
+    size_t i;
+
+    for (i = 0; i < ARRAY_SIZE(cases); i++) {
+        g_auto(GStrv) parts = g_strsplit(cases[i].opts, "%s", -1);
+        g_autofree char *opts = g_strjoinv(file, parts);
+        g_autofree char *all = NULL, *said = NULL;
+        Machine m = { "loader" };
+        Fadump *f;
+
+        all = g_strconcat(opts, "-device fadump-dev", NULL);
+        if (!cases[i].least) {
+            g_autofree char *cmd = g_strdup_printf(
+                "%s -nodefaults -display none -accel qtest -M q35 -m 1G %s",
+                g_getenv("QTEST_QEMU_BINARY"), all);
+            int status;
+
+            g_test_message("%s", all);
+            g_assert_true(g_spawn_command_line_sync(cmd, NULL, &said, &status,
+                                                    NULL));
+            g_assert_true(WIFEXITED(status));
+            g_assert_cmpint(WEXITSTATUS(status), ==, 1);
+            assert_said(said, "at every reset, outside of boot memory");
+            continue;
+        }
+        g_test_message("%s", all);
+        m.opts = all = g_strconcat("-M q35 -m 1G ", opts, "-device fadump-dev",
+                                   NULL);
+        f = start_and_probe(&m, "");
+        g_assert_cmphex(granted(f, 1), ==, cases[i].least);
+        g_assert_cmphex(granted(f, 4 * B), ==, 4 * B);
+        g_assert_cmphex(granted(f, 0), ==, 4 * B);
+        stop(f);
+    }
+    unlink(file);
+    rmdir(dir);
+}
+
+/* ------------------------------------------------------------------ */
+/* The rest                                                           */
+
+/* Whoever passes a file has the same open file. */
+static void test_passed_fd(const void *opaque)
+{
+    Fadump *f = start_held(opaque, "");
+    g_autofree char *path = g_build_filename(f->dir, "core", NULL);
+    int fds[2], drained[2];
+    GThread *thread;
+    struct stat st;
+
+    g_assert_true(g_unix_open_pipe(fds, FD_CLOEXEC, NULL));
+    pass_fd(f, fds[1], "pipe");
+    qmp_save(f, "fd:pipe");
+    g_assert_false(fcntl(fds[1], F_GETFL) & O_NONBLOCK);
+    settle(f);
+    g_assert_false(fcntl(fds[1], F_GETFL) & O_NONBLOCK);
+    /* full, and nobody reads: it can be cancelled all the same */
+    cancel_save(f, 1, fds[0]);
+    g_assert_false(fcntl(fds[1], F_GETFL) & O_NONBLOCK);
+    close(fds[1]);
+
+    g_assert_cmpint(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), ==, 0);
+    pass_fd(f, fds[1], "socket");
+    qmp_save(f, "fd:socket");
+    settle(f);
+    g_assert_false(fcntl(fds[1], F_GETFL) & O_NONBLOCK);
+    close(fds[1]);
+    drained[0] = fds[0];
+    drained[1] = open(path, O_WRONLY | O_CREAT, 0600);
+    thread = g_thread_new("drain", drain, drained);
+    wait_count(f, &f->save_ended, 2, "completed");
+    g_thread_join(thread);
+    g_assert_cmpint(fstat(drained[1], &st), ==, 0);
+    g_assert_cmpint(st.st_size, >, GiB - MiB);
+    close(drained[0]);
+    close(drained[1]);
+    stop(f);
+}
+
+/* What a guest can do again and again makes no flood of events. */
+static void test_throttle(const void *opaque)
+{
+    Fadump *f = start_and_probe(opaque, "");
+    int i;
+
+    for (i = 0; i < 50; i++) {
+        assert_register(f, OK);
+        assert_request(f, UNREGISTER, OK);
+    }
+    settle(f);
+    g_assert_cmpint(f->registered, ==, 1);
+    step(f, 2);
+    g_assert_cmpint(f->registered, ==, 2);
+    stop(f);
+}
+
+/*
+ * The queue's notification in I/O space as well, which libqos does not know. A
+ * PCI Express device whose window is a BAR has too many capabilities then.
+ */
+static void test_pio_notify(void)
+{
+    static const struct {
+        const char *opts, *said;
+    } cases[] = {
+        { "-device fadump-dev,", "no-such-device" },
+        { "-device fadump-dev,x-window-bar=on,", "no-such-device" },
+        { "-device pcie-root-port,id=r -device fadump-dev,bus=r,",
+          "no-such-device" },
+        { "-device pcie-root-port,id=r -device fadump-dev,bus=r,"
+          "x-window-bar=on,", "modern-pio-notify=on is not possible" },
+    };
+    size_t i;
+
+    for (i = 0; i < ARRAY_SIZE(cases); i++) {
+        g_autofree char *opts = g_strconcat(cases[i].opts,
+                                            "modern-pio-notify=on", NULL);
+        g_autofree char *said = run_qemu(opts);
+
+        assert_said(said, cases[i].said);
+    }
+}
+
+static bool has_feature(QDict *status, const char *set, const char *name)
+{
+    QDict *features = qdict_get_qdict(status, set);
+    const QListEntry *entry;
+
+    QLIST_FOREACH_ENTRY(qdict_get_qlist(features, "dev-features"), entry) {
+        if (g_str_has_prefix(qstring_get_str(qobject_to(QString,
+                                                        entry->value)),
+                             name)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void test_names(const void *opaque)
+{
+    Fadump *f = start_and_probe(opaque, ",id=f");
+    QDict *status = qtest_qmp_assert_success_ref(f->qts, "{ 'execute': "
+        "'x-query-virtio-status', 'arguments': { 'path': "
+        "'/machine/peripheral/f/virtio-backend' } }");
+
+    g_assert_true(has_feature(status, "host-features",
+                              "VIRTIO_FADUMP_F_HOST_MEM:"));
+    g_assert_true(has_feature(status, "host-features",
+                              "VIRTIO_FADUMP_F_GUEST_MEM:"));
+    g_assert_true(has_feature(status, "host-features",
+                              "VIRTIO_FADUMP_F_CONFINE:"));
+    g_assert_true(has_feature(status, "host-features",
+                              "VIRTIO_FADUMP_F_DISCARD:"));
+    qobject_unref(status);
+    stop(f);
+}
+
+static void test_no_device(void)
+{
+    static const char *const commands[] = {
+        "query-fadump", "fadump-trigger", "fadump-save-cancel",
+        "fadump-release",
+    };
+    QTestState *qts = qtest_init("-M q35 -m 1G -nodefaults");
+    size_t i;
+
+    for (i = 0; i < ARRAY_SIZE(commands); i++) {
+        QDict *error = qtest_qmp_assert_failure_ref(qts, "{ 'execute': %s }",
+                                                    commands[i]);
+
+        g_assert_cmpstr(qdict_get_str(error, "class"), ==, "GenericError");
+        g_assert_nonnull(strstr(qdict_get_str(error, "desc"),
+                                "no fadump-dev device"));
+        qobject_unref(error);
+    }
+    qtest_quit(qts);
+}
+
+/* A registration that a crash kernel has inherited arrives as it is. */
+static void test_migrate_yielded(const void *opaque)
+{
+    static const struct virtio_fadump_region in_guest[] = {
+        CPU_STATE, BOOT_MEM_TO(0, B, 512 * MiB),
+    };
+    Fadump *src = start_and_probe(opaque, ""), *dst;
+    g_autofree char *path = g_build_filename(src->dir, "stream", NULL);
+
+    probe_features(src, ALL_FEATURES);
+    g_assert_cmpint(do_register(src, in_guest, 2, NULL), ==,
+                    VIRTIO_FADUMP_S_OK);
+    trigger(src, VIRTIO_FADUMP_TRIGGER_YIELD);
+    /* whose driver has negotiated nothing */
+    probe_features(src, 1ull << VIRTIO_F_VERSION_1);
+    save_to(src, path);
+    dst = load_from(opaque, path, src, "completed");
+    unlink(path);
+    stop(src);
+    assert_state(dst, REGISTERED);
+    g_assert_true(query_flag(dst, "yielded"));
+    guest_reset(dst);
+    g_assert_cmpint(dst->captured, ==, 0);
+    g_assert_false(query_flag(dst, "yielded"));
+    stop(dst);
+}
+
+void fadump_add_life_tests(void)
+{
+    add_test("timeout-loop", PC_1G, test_timeout_loop);
+    add_test("timeout-loop", Q35_1G, test_timeout_loop);
+    add_test("timeout-hang", Q35_1G, test_timeout_hang);
+    add_test("timeout-ends", Q35_1G, test_timeout_ends);
+    add_test("timeout-migrate", Q35_1G, test_timeout_migrate);
+    add_test("loadvm", Q35_1G, test_loadvm);
+    add_test("loadvm", Q35_SWAP, test_loadvm);
+    add_test("tseg", Q35_1G, test_tseg);
+    add_test("passed-fd", Q35_1G, test_passed_fd);
+    add_test("throttle", Q35_1G, test_throttle);
+    add_test("names", Q35_1G, test_names);
+    add_test("migrate-yielded", Q35_1G, test_migrate_yielded);
+    qtest_add_func("fadump/secure-flash", test_secure_flash);
+    qtest_add_func("fadump/loader", test_loader);
+    qtest_add_func("fadump/pio-notify", test_pio_notify);
+    qtest_add_func("fadump/no-device", test_no_device);
+}
