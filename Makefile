@@ -61,6 +61,7 @@ check-full check-soak:
 check-unit:
 	@scripts/bootstrap.sh
 	@scripts/qemu-build.sh
+	@scripts/arm64.sh
 	@scripts/check.sh unit
 
 .PHONY: bench

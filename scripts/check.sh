@@ -27,7 +27,8 @@ setup() {
     # The list of tests is made when meson configures.
     key=$(hash_inputs "$(find "$top/tests" -name meson.build | sort)" \
         "$("$top/scripts/list-tests.py")" \
-        "$(meson --version)" "$(readlink -f "$build/qemu")" "$top")
+        "$(meson --version)" "$(readlink -f "$build/qemu")" \
+        "$(readlink -f "$build/arm64")" "$top")
     if [ "$(cat "$meson_dir/.key" 2>/dev/null)" != "$key" ]; then
         step "configuring the tests"
         rm -rf "$meson_dir"
