@@ -29,6 +29,7 @@ main() {
         "$top/scripts/bootstrap.sh"
     fi
     "$top/scripts/qemu-build.sh"
+    [ "${1:-}" != full ] || "$top/scripts/qemu-sanitize.sh"
     if [ "${1:-}" = demo ] && [ -z "${KVER:-}" ]; then
         kernels=(6.1)
     fi

@@ -28,7 +28,8 @@ setup() {
     key=$(hash_inputs "$(find "$top/tests" -name meson.build | sort)" \
         "$("$top/scripts/list-tests.py")" \
         "$(meson --version)" "$(readlink -f "$build/qemu")" \
-        "$(readlink -f "$build/arm64")" "$top")
+        "$(readlink -f "$build/arm64")" "$(readlink -f "$build/qemu-sanitize")" \
+        "$top")
     if [ "$(cat "$meson_dir/.key" 2>/dev/null)" != "$key" ]; then
         step "configuring the tests"
         rm -rf "$meson_dir"

@@ -10,6 +10,7 @@ says what it was (found-*), and is left alone.
 
 import json
 import os
+import re
 import struct
 import sys
 
@@ -166,6 +167,123 @@ def range_seeds():
     }
 
 
+# ---- the device's life: see qemu/tests/qtest/fuzz/fadump_fuzz.c ----
+
+FADUMP_FUZZ = os.path.join(os.path.dirname(os.path.dirname(HERE)), 'qemu',
+                           'tests', 'qtest', 'fuzz', 'fadump_fuzz.c')
+# what a reset can be caused by, and whether a driver comes up after it
+HOST, GUEST, PANICKED, SUBSYSTEM, NO_DRIVER = 0, 4, 5, 6, 130
+
+
+def device_seeds():
+    with open(FADUMP_FUZZ, encoding='utf-8') as f:
+        names = re.findall(r'^    (OP_\w+),', f.read(), re.M)
+    number = {name: n for n, name in enumerate(names)}
+
+    def op(name, *data):
+        return bytes([number['OP_' + name], *data])
+
+    register = op('REGISTER', 0)
+    notes = op('NOTE', 32, 0, 0, 0, 0) + op('NOTE', 64, 0, 0, 0, 1)
+    crash = op('TRIGGER', abi.TRIGGER_PANIC) + op('RESET', GUEST)
+    release = op('SIMPLE_REQUEST', abi.REQ_RELEASE)
+    window = op('WINDOW', 0, 0, 0, 0) + op('WINDOW', 0, 0, 0x10, 0)
+    raw = abi.get_boot_mem.pack(type=abi.REQ_GET_BOOT_MEM, size=200 * MIB)
+    return {
+        'life': register + crash + window + op('DISCARD', 0, 8) + release +
+                register + op('SIMPLE_REQUEST', abi.REQ_UNREGISTER),
+        # how: 4 and 8 are VMCOREINFO and the crash note
+        'notes': notes + op('REGISTER', 12, 0, 0, 60, 0, 0, 1, 60, 0) +
+                 crash + window + release,
+        'guest': op('REGISTER', 1, 32) + crash + window + release,
+        'split': op('REGISTER', 3, 0) + crash + release,
+        'larger': op('GET_BOOT_MEM', 200, 0) + register +
+                  op('RESET', GUEST) + release,
+        'nearly': register + op('REGISTER', 0x20, 8, 0, 1, 40, 0, 1),
+        'raw': op('ANY_REQUEST', 64, 3, len(raw)) + raw,
+        'yield': register + op('TRIGGER', abi.TRIGGER_YIELD) +
+                 op('VIRTIO_RESET') + op('RESET', GUEST) + register,
+        'causes': register + op('PANIC', 1) + op('RESET', PANICKED) +
+                  op('HOST_RELEASE') + register + op('HOST_TRIGGER') +
+                  op('RESET', HOST) + op('HOST_RELEASE') + register +
+                  op('RESET', SUBSYSTEM),
+        'boots': register + crash + op('RESET', GUEST) * 4 +
+                 op('RESET', NO_DRIVER) * 2 + op('CLOCK') * 2 + release,
+        'twice': register + crash + op('TRIGGER', abi.TRIGGER_PANIC) +
+                 op('RESET', GUEST) + op('DISCARD', 0, 64) +
+                 op('HOST_RELEASE') + register + crash,
+        'config': op('CONFIG_READ', 0) + op('CONFIG_WRITE', 12, 9, 0, 0, 0) +
+                  op('CONFIG_WRITE', 0, 2, 0, 0, 0) + op('PROBE', 1),
+    }
+
+
+# ---- registers, and DMA: see QEMU's generic_fuzz.c ----
+
+SEPARATOR = b'FUZZ'
+OP_READ, OP_WRITE, OP_DMA_PATTERN, OP_NO_PATTERNS = 2, 3, 7, 8
+# the device's regions by their address, and places in the first
+COMMON, DEVICE, NOTIFY = 2, 4, 5
+FEATURE_SELECT, FEATURE, STATUS, QUEUE, ENABLE, RINGS = 8, 12, 20, 22, 28, 32
+DESC, AVAIL, USED, REQUEST, ANSWER = (
+    0x1000000, 0x1002000, 0x1004000, 0x1100000, 0x1200000)
+
+
+def generic_seeds():
+    def op(code, *fields):
+        return bytes([code]) + b''.join(fields)
+
+    def write(size, region, offset, value):
+        return op(OP_WRITE, struct.pack('<BBxxIQ', size, region, offset, value))
+
+    def pattern(data):
+        return op(OP_DMA_PATTERN, b'\0\0' + data)
+
+    def request(index, data, room=272):
+        """What the device reads, in that order, when it is told to"""
+        return [
+            op(OP_NO_PATTERNS),
+            pattern(struct.pack('<H', index)), pattern(b'\0\0'),
+            pattern(struct.pack('<QIHH', REQUEST, len(data), 1, 1)),
+            pattern(struct.pack('<QIHH', ANSWER, room, 2, 0)), pattern(data),
+            write(1, NOTIFY, 0, 0)]
+
+    def simple(index, kind):
+        return request(index, abi.req.pack(type=kind, size=abi.req.size))
+
+    up = [write(0, COMMON, STATUS, s) for s in (0, 1, 3)]
+    for select, features in (0, 0xf), (1, 1):
+        up += [write(2, COMMON, FEATURE_SELECT, select),
+               write(2, COMMON, FEATURE, features)]
+    up += [write(0, COMMON, STATUS, 0xb), write(1, COMMON, QUEUE, 0)]
+    for i, address in enumerate((DESC, AVAIL, USED)):
+        up += [write(2, COMMON, RINGS + 8 * i, address),
+               write(2, COMMON, RINGS + 8 * i + 4, 0)]
+    up += [write(1, COMMON, ENABLE, 1), write(0, COMMON, STATUS, 0xf)]
+
+    boot = 128 * MIB
+    regions = (abi.region.pack(type=abi.REGION_CPU_STATE) +
+               abi.region.pack(type=abi.REGION_BOOT_MEM, len=boot,
+                               dst=abi.DST_HOST))
+    register = request(1, abi.register.pack(
+        type=abi.REQ_REGISTER, size=abi.register.size + len(regions),
+        nr_regions=2, boot_mem=boot) + regions)
+    trigger = abi.config.offset('trigger')
+    look = [op(OP_READ, struct.pack('<BBxxI', 2, DEVICE, at))
+            for at in (0, 4, 40, 48, 56)]
+    seeds = {
+        'boot-mem': up + request(1, abi.get_boot_mem.pack(
+            type=abi.REQ_GET_BOOT_MEM, size=abi.get_boot_mem.size)) + look,
+        'register': up + register + look,
+        'unregister': up + register + simple(2, abi.REQ_UNREGISTER),
+        'crash': up + register + [write(2, DEVICE, trigger, 1)],
+        'yield': up + register + [write(2, DEVICE, trigger, 2)],
+        'release': up + simple(1, abi.REQ_RELEASE) + look,
+        'discard': up + request(1, abi.discard.pack(
+            type=abi.REQ_DISCARD, size=abi.discard.size, len=2 * MIB)),
+    }
+    return {name: SEPARATOR.join(ops) for name, ops in seeds.items()}
+
+
 # ---- what QEMU says to fadump-ctl ----
 
 DUMP = {
@@ -233,7 +351,7 @@ def text_seeds():
 
 CORPORA = {
     'desc': desc_seeds, 'bootmem': bootmem_seeds, 'range': range_seeds,
-    'qmp': qmp_seeds, 'text': text_seeds,
+    'device': device_seeds, 'generic': generic_seeds, 'qmp': qmp_seeds, 'text': text_seeds,
 }
 
 
