@@ -17,7 +17,6 @@ objects=$output.p
 flags=(-std=gnu11 -g -O1 -fno-omit-frame-pointer -Wall -Werror
     "-fsanitize=fuzzer-no-link,address,undefined" -fno-sanitize-recover=all
     "-I$here")
-[ -z "${FADUMP_COVERAGE:-}" ] || flags+=(-fprofile-instr-generate -fcoverage-mapping)
 libs=()
 
 pkg() {
@@ -97,6 +96,5 @@ for f in "${sources[@]}"; do
     o=$objects/$(basename "$f" .c)
     "$cc" "${flags[@]}" -MD -MF "$o.d" -MT "$output" -c "$f" -o "$o.o"
 done
-"$cc" -fsanitize=fuzzer,address,undefined ${FADUMP_COVERAGE:+-fprofile-instr-generate} \
-    "$objects"/*.o "${libs[@]}" -o "$output"
+"$cc" "-fsanitize=fuzzer,address,undefined" "$objects"/*.o "${libs[@]}" -o "$output"
 cat "$objects"/*.d >"$depfile"
