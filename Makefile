@@ -19,6 +19,8 @@ help:
 	@echo '  make check-full   all tests, for all kernels, and a debug kernel (hours)'
 	@echo '  make check-unit   the unit tests only'
 	@echo '  make bench        measure against peers, write docs/performance.md (20 min)'
+	@echo '  make fuzz         fuzz all that reads bytes from outside, a minute each'
+	@echo '  make coverage     which lines of the device its tests run (an hour)'
 	@echo '  make build        build everything, run nothing'
 	@echo '  make clean        delete build/ (the cache stays)'
 	@echo '  make distclean    delete the cache, too: the next build fetches all anew'
@@ -32,6 +34,8 @@ help:
 	@echo '  BENCH=capture     with bench: only these parts of: capture, production, memory,'
 	@echo '                    vmcore, save, threads; the others keep their last results'
 	@echo '  RUNS=5            with bench: runs of each (default: 3)'
+	@echo '  FUZZ=device       with fuzz: only these: small (the default), all, or names'
+	@echo '  SECONDS=600       with fuzz: how long each'
 	@echo '  FULL=1            with bench: all sizes, up to 16 GiB of guest memory'
 	@echo '  JOBS=N            parallel jobs of a compile (default: all processors)'
 	@echo '  FADUMP_CACHE=DIR  where what is fetched and built is kept for all checkouts'
@@ -61,7 +65,20 @@ check-full check-soak:
 check-unit:
 	@scripts/bootstrap.sh
 	@scripts/qemu-build.sh
+	@scripts/arm64.sh
 	@scripts/check.sh unit
+
+# FUZZ: names of scripts/fuzz.sh; SECONDS: for each
+.PHONY: fuzz
+fuzz:
+	@scripts/bootstrap.sh
+	@scripts/qemu-build.sh
+	@scripts/fuzz.sh --seconds $(or $(SECONDS),60) $(FUZZ)
+
+.PHONY: coverage
+coverage:
+	@scripts/build.sh demo
+	@scripts/coverage.sh
 
 .PHONY: bench
 bench:

@@ -25,14 +25,18 @@ packages=(
     libjson-c-dev
     # modules (objtool is linked to libelf) and the initramfs
     bc libelf1 libelf-dev cpio gzip kmod patchelf
+    # the driver's unit tests for arm64, and what runs them
+    gcc-12-aarch64-linux-gnu binutils-aarch64-linux-gnu qemu-user
+    # libFuzzer, the sanitizers, and names in what they report
+    clang-14 libclang-rt-14-dev llvm-14
     # the tests' disks, and one that boots
     e2fsprogs grub-common grub-pc-bin mtools xorriso
 )
 
 # The benchmark's pictures
 bench_packages=(python3-matplotlib)
-# Kernels for arm64, and the debug kernel
-full_packages=(gcc-12-aarch64-linux-gnu binutils-aarch64-linux-gnu libssl-dev)
+# The debug kernel
+full_packages=(libssl-dev)
 
 missing() {
     # names that dpkg does not know at all come on stderr

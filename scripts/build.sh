@@ -41,6 +41,7 @@ main() {
     if [ "${1:-}" != demo ]; then
         "$top/scripts/systemd-guest.sh" "${used[@]}"
         "$top/scripts/firmware.sh"
+        "$top/scripts/arm64.sh"
     fi
     "$top/scripts/tools.sh"
     "$top/scripts/ctl.sh"

@@ -490,6 +490,7 @@ static void test_hostile(void)
         "[1.0] Linux version \xff\033]0;x\007 y\n",
         "[1.0] Kernel panic - not syncing: \xe2\x80\xae txt\n",
         "[1.0] INFO: task  blocked for more than 1 seconds.\n",
+        "[1.0] INFO: task blocked for more than 1 seconds.\n",
         "[1.0] INFO: task \xff:99999999999999999999 blocked for more than x\n",
         "[1.0] BUG: x\nCPU:  PID:  Comm:  Not tainted  #\n",
         "[1.0] BUG: x\nCPU: -1 PID: -2 Comm: Tainted: # Tainted: #\n",

@@ -250,6 +250,9 @@ static void test_good(void)
     d.hdr.crash_cpu = htole32(VIRTIO_FADUMP_CPU_NONE);
     d.hdr.crash_note = part(UINT64_MAX, 0);
     accept(&d);
+    /* nor does anyone make a pointer of where nothing is */
+    g_assert_cmpint(fadump_desc_parse(&d, sizeof(d), &env, &info, &why), ==, 0);
+    g_assert_cmpuint(info.crash_note.off, ==, 0);
     d.hdr.vmcoreinfo = part(0, 0);
     accept(&d);
     d.vcpus[0].hv_note = d.vcpus[0].notes = part(0, 0);

@@ -5,6 +5,7 @@ value that the one states is what a compiler makes of the other."""
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import unittest
@@ -83,41 +84,85 @@ def values():
     return result
 
 
-def compile_asserts(asserts):
-    """What the compiler says of these assertions; nothing if all are true."""
+# Where scripts/arm64.sh puts the kernel's headers for that architecture
+ARM64_ROOT = os.path.join(
+    os.environ.get('FADUMP_BUILD', os.path.join(TOP, 'build')), 'arm64')
+
+
+def arm64_compiler():
+    """The command of a compiler for arm64, None if there is none."""
+    for name in 'aarch64-linux-gnu-gcc-12', 'aarch64-linux-gnu-gcc':
+        if shutil.which(name) and os.path.isdir(ARM64_ROOT):
+            return [name, f'--sysroot={ARM64_ROOT}']
+    return None
+
+
+def compile_asserts(asserts, compiler=None):
+    """What the compiler (default: this machine's) says of these assertions;
+    nothing if all are true."""
     code = ['#include <stddef.h>', '#include <stdint.h>',
             '#include <linux/virtio_fadump.h>',
             '#define field(s, f) ((struct s *)0)->f']
     code += [f'_Static_assert({a}, "");' for a in asserts]
     return subprocess.run(
-        ['cc', '-std=gnu11', '-fsyntax-only', f'-I{UAPI}', '-x', 'c', '-'],
+        [*(compiler or ['cc']), '-std=gnu11', '-ffreestanding', '-fsyntax-only',
+         f'-I{UAPI}', '-x', 'c', '-'],
         input='\n'.join(code), text=True, capture_output=True,
         check=False).stderr
+
+
+def layout_asserts():
+    """Sizes and offsets as the specification has them"""
+    asserts = []
+    for name, (size, rows) in structures().items():
+        asserts.append(f'sizeof(struct {name}) == {size}')
+        for offset, kind, field in rows:
+            asserts.append(f'offsetof(struct {name}, {field}) == {offset}')
+            match = re.fullmatch(r'(\w+)(?:\[(\d+)\])?', kind)
+            if match:
+                width = SIZES[match[1]] * int(match[2] or 1)
+                asserts.append(f'sizeof(field({name}, {field})) == {width}')
+    return asserts
+
+
+def value_asserts():
+    return [f'{name} == {value}' for name, value in values().items()]
+
+
+WRONG = 'offsetof(struct virtio_fadump_config, flags) == 8'
 
 
 class Spec(unittest.TestCase):
     maxDiff = None
 
     def test_offsets_and_sizes(self):
-        asserts = []
-        for name, (size, rows) in structures().items():
-            asserts.append(f'sizeof(struct {name}) == {size}')
-            for offset, kind, field in rows:
-                asserts.append(f'offsetof(struct {name}, {field}) == {offset}')
-                match = re.fullmatch(r'(\w+)(?:\[(\d+)\])?', kind)
-                if match:
-                    width = SIZES[match[1]] * int(match[2] or 1)
-                    asserts.append(f'sizeof(field({name}, {field})) == {width}')
+        asserts = layout_asserts()
         self.assertGreater(len(asserts), 100)
         self.assertEqual(compile_asserts(asserts), '')
 
     def test_values(self):
-        asserts = [f'{name} == {value}' for name, value in values().items()]
-        self.assertEqual(compile_asserts(asserts), '')
+        self.assertEqual(compile_asserts(value_asserts()), '')
+
+    def test_on_arm64(self):
+        compiler = arm64_compiler()
+        if not compiler:
+            self.skipTest('no cross compiler for arm64, or no headers: run '
+                          'scripts/bootstrap.sh and scripts/arm64.sh')
+        self.assertEqual(compile_asserts(
+            ['__aarch64__ == 1'] + layout_asserts() + value_asserts(),
+            compiler), '')
+        self.assertIn('static assertion failed', compile_asserts(
+            [WRONG], compiler))
+
+    def test_on_32_bits(self):
+        # a 64-bit field is aligned to 4 there: any padding must be explicit
+        self.assertEqual(compile_asserts(
+            ['sizeof(long) == 4', '_Alignof(struct { uint64_t x; }) == 4'] +
+            layout_asserts() + value_asserts(),
+            ['cc', '-m32', '-idirafter', '/usr/include/x86_64-linux-gnu']), '')
 
     def test_a_wrong_offset_is_seen(self):
-        self.assertIn('static assertion failed', compile_asserts(
-            ['offsetof(struct virtio_fadump_config, flags) == 8']))
+        self.assertIn('static assertion failed', compile_asserts([WRONG]))
 
     def test_nothing_is_left_out(self):
         self.assertEqual(

@@ -441,6 +441,10 @@ static void take_hung_task(Event *event)
     const char *end = strstr(name, " blocked for ");
     const char *colon = end;
 
+    /* no name at all: " blocked for " begins with the space before it */
+    if (!end) {
+        return;
+    }
     while (colon > name && *colon != ':') {
         colon--;
     }
@@ -632,7 +636,7 @@ Oops *oops_parse(const char *log, gsize len)
 {
     g_autoptr(GPtrArray) events = g_ptr_array_new_with_free_func(event_free);
     g_autofree char *tainted_release = NULL;
-    const char *end = log + len, *p = log;
+    const char *p = len ? log : "", *end = p + len;
     Oops *oops = g_new0(Oops, 1);
     Event *event = NULL, *cause, *panic = NULL;
     double time, last_time = -1;

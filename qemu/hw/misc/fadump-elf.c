@@ -130,13 +130,15 @@ GByteArray *fadump_elf_build(const uint8_t *desc, GArray *segments,
 {
     const struct virtio_fadump_desc *h = (const void *)desc;
     g_autoptr(GByteArray) notes = elf_notes(desc);
-    uint64_t notes_off, offset;
+    uint64_t notes_off, offset, bytes = 0;
     GByteArray *file;
     uint32_t i, n = 0;
     guint padding;
 
+    /* they do not overlap, so the sum is below 2^64 */
     for (i = 0; i < le32_to_cpu(h->nr_ranges); i++) {
         n += !!file_bytes(fadump_desc_range(desc, i));
+        bytes += file_bytes(fadump_desc_range(desc, i));
     }
     if (!n || n >= PN_XNUM - 1) {
         error_setg(errp, "the dump has %" PRIu32 " ranges with content, an "
@@ -146,6 +148,11 @@ GByteArray *fadump_elf_build(const uint8_t *desc, GArray *segments,
 
     notes_off = sizeof(Elf64_Ehdr) + (n + 1) * sizeof(Elf64_Phdr);
     offset = ROUND_UP(notes_off + notes->len, VIRTIO_FADUMP_PAGE_SIZE);
+    if (bytes > INT64_MAX - offset) {
+        error_setg(errp, "the dump has 0x%" PRIx64 " bytes of memory, more "
+                   "than a file can have", bytes);
+        return NULL;
+    }
     file = elf_header(h, n);
     append_phdr(file, PT_NOTE, 0, notes_off, 0, notes->len, notes->len, 4);
     for (i = 0; i < le32_to_cpu(h->nr_ranges); i++) {

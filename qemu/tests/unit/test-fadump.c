@@ -679,6 +679,44 @@ static void test_elf(void)
     fadump_desc_destroy(&d);
 }
 
+/* A stream may say that there is more memory than a file can have. */
+static void test_elf_too_large(void)
+{
+    static const struct {
+        uint64_t addr, len;
+        bool fits;
+    } cases[] = {
+        { 0x3000, 1ULL << 62, true },
+        { 0x3000, INT64_MAX - 0x4fff, true },
+        { 0x3000, 1ULL << 63, false },
+        { 0x3000, UINT64_MAX - 0x4fff, false },
+    };
+    size_t i;
+
+    for (i = 0; i < ARRAY_SIZE(cases); i++) {
+        g_autoptr(GArray) segs = g_array_new(false, false,
+                                             sizeof(FadumpElfSegment));
+        g_autoptr(GByteArray) elf = NULL;
+        g_autofree uint8_t *buf = NULL;
+        Error *err = NULL;
+        FadumpDesc d;
+
+        fadump_desc_init(&d);
+        add_range(&d, 0, 0x3000, 0x3000, VIRTIO_FADUMP_WHERE_WINDOW, 0x200000);
+        add_range(&d, cases[i].addr, cases[i].len, cases[i].len,
+                  VIRTIO_FADUMP_WHERE_IN_PLACE, 0);
+        buf = seal_desc(&d);
+        elf = fadump_elf_build(buf, segs, &err);
+        g_test_message("case %zu", i);
+        g_assert_true(!!elf == cases[i].fits);
+        if (!elf) {
+            error_free_or_abort(&err);
+            g_assert_cmpuint(segs->len, ==, 0);
+        }
+        fadump_desc_destroy(&d);
+    }
+}
+
 /* The notes of the ELF core of two vCPUs, of which @crash_cpu crashed. */
 static GByteArray *crash_notes(uint32_t crash_cpu, const char *name,
                                uint32_t type, const char *text)
@@ -755,6 +793,7 @@ int main(int argc, char **argv)
     g_test_add_func("/fadump/desc/note-size", test_note_size);
     g_test_add_func("/fadump/desc/overlap", test_desc_overlap);
     g_test_add_func("/fadump/elf/file", test_elf);
+    g_test_add_func("/fadump/elf/too-large", test_elf_too_large);
     g_test_add_func("/fadump/elf/crash-note", test_elf_crash_note);
     return g_test_run();
 }

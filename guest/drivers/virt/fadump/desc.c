@@ -123,10 +123,11 @@ static int fadump_check_header(const struct virtio_fadump_desc *d, u64 size,
 	return 0;
 }
 
+/* Where there is nothing the offset says nothing: no pointer is made of it. */
 static struct fadump_part fadump_part(const struct virtio_fadump_part *p)
 {
 	return (struct fadump_part) {
-		.off = le64_to_cpu(p->off),
+		.off = p->size ? le64_to_cpu(p->off) : 0,
 		.size = le64_to_cpu(p->size),
 	};
 }
