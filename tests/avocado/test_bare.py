@@ -353,6 +353,72 @@ class Content(Bare):
                 self.check_backends(mode, accel='kvm')
 
 
+
+class Storm(Bare):
+    """One crash after the other in one QEMU, each dump checked: nothing is left
+    of those before, in memory, mappings, or open files."""
+
+    TIMES = 50 if FULL else 12
+    # Behind so many all has been used once.
+    SETTLED = 6
+
+    @staticmethod
+    def used(guest):
+        """What the QEMU of an idle guest has: KiB, mappings, files."""
+        proc = f'/proc/{guest.process.pid}'
+        with open(f'{proc}/status', encoding='ascii') as f:
+            rss = int(re.search(r'VmRSS:\s+(\d+)', f.read())[1])
+        with open(f'{proc}/maps', encoding='ascii') as f:
+            return rss, len(f.readlines()), len(os.listdir(f'{proc}/fd'))
+
+    def start(self, times, mode):
+        return self.bare(f'times={times} {CYCLE}',
+                         fadump=f'boot-mem={BOOT >> 20}M{mode}').start()
+
+    def finish(self, guest, times):
+        guest.wait_bare('finished', timeout=600 * build.TIMEOUT_SCALE)
+        used = self.used(guest)
+        self.assert_cycles(guest, times)
+        guest.close()
+        return used
+
+    def check(self, mode, methods):
+        """A guest that has crashed TIMES times needs what one needs that has
+        crashed a few times."""
+        guests = [(self.start(times, mode), times)
+                  for times in (self.SETTLED, self.TIMES)]
+        few, many = [self.finish(*guest) for guest in guests]
+        print(f'# {mode or "moved"}: {self.SETTLED} crashes {few}, '
+              f'{self.TIMES} crashes {many} (KiB, mappings, files)',
+              file=sys.stderr)
+        self.assertLess(many[0] - few[0], 24 << 10, 'resident memory grows')
+        self.assertLess(many[1] - few[1], 8, 'mappings pile up')
+        self.assertLessEqual(many[2], few[2], 'files stay open')
+        guest = guests[1][0]
+        self.assertEqual({int(v['method'])
+                          for _, v in guest.bare_lines('range')
+                          if v['where'] == 'window' and
+                          int(v['addr'], 16) >= MIB}, methods)
+
+    def test_moved(self):
+        """
+        :avocado: tags=machine:q35
+        """
+        self.check('', {abi.METHOD_MOVED})
+
+    def test_swapped(self):
+        """
+        :avocado: tags=machine:q35
+        """
+        self.check(',x-move=off', {abi.METHOD_SWAPPED})
+
+    def test_copied(self):
+        """
+        :avocado: tags=machine:q35
+        """
+        self.check(',x-move=off,x-swap=off', {abi.METHOD_COPIED})
+
+
 class Caches(Bare):
     """Who has cached what guest memory is, or where, must be told."""
 
