@@ -804,7 +804,6 @@ void fadump_add_relocate_tests(void)
     add_test("outgoing-release", Q35_1G, test_outgoing_release);
     add_test("background-snapshot", Q35_1G, test_background_snapshot);
     add_test("postcopy-crash", Q35_1G, test_postcopy_crash);
-    add_test("postcopy-crash", Q35_MEMFD, test_postcopy_crash);
     add_test("postcopy-release", Q35_1G, test_postcopy_release);
     add_test("postcopy-release", Q35_MEMFD, test_postcopy_release);
     add_test("migrate-empty", Q35_1G, test_migrate_empty);
