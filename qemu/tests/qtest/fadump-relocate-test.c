@@ -506,7 +506,7 @@ static void start_migration(Fadump *f, const char *uri)
 /* There is a lot to be sent. */
 static void fill_busy_ram(Fadump *f)
 {
-    qtest_memset(f->qts, 512 * MiB, 0x5a, 384 * MiB);
+    qtest_memset(f->qts, 512 * MiB, 0x5a, 256 * MiB);
     fill_ram(f);
 }
 
@@ -682,12 +682,15 @@ static void test_postcopy_crash(const void *opaque)
     fill_busy_ram(src);
     assert_register(src, OK);
     dst = begin_postcopy(opaque, src);
-    crash(dst);
+    /* the machine stands still until the last page has come */
+    trigger(dst, VIRTIO_FADUMP_TRIGGER_PANIC);
+    g_usleep(G_USEC_PER_SEC / 2);
     wait_migration(src, "postcopy-active");
-    assert_copied(dst);
     let_go(src);
     stop(src);
+    wait_count(dst, &dst->captured, 1, "panic");
     probe(dst);
+    assert_copied(dst);
     check_dump(dst);
     release(dst);
     wait_given_back(dst);
