@@ -169,7 +169,7 @@ make_mails() {
     rm -f "$series"/*.patch
     tree_git config branch.series.description "$(cat "$patches/cover-letter")"
     tree_git format-patch -q --cover-letter --cover-from-description=subject \
-        --base=pristine --to=qemu-devel@nongnu.org "${options[@]}" \
+        --to=qemu-devel@nongnu.org "${options[@]}" \
         -o "$series" pristine..series
 }
 
@@ -188,18 +188,21 @@ check_style() {
     [ "$rc" = 0 ] || die "checkpatch.pl has found errors, see above"
 }
 
-# run_tests TEST...: build and run tests of QEMU's, as its `make check` does
+# run_tests LINES: build and run tests of QEMU's, as its `make check` does
 run_tests() {
-    local t targets=() names=()
-    [ $# -gt 0 ] || return 0
-    for t; do
-        targets+=("tests/$t")
-        names+=("${t/#qtest/qtest-x86_64}")
-    done
+    local t needs targets=() names=()
+    while read -r t needs; do
+        [ -n "$t" ] || continue
+        # shellcheck disable=SC2206 # a list
+        targets+=("tests/$t" $needs)
+        t=${t/#qtest/qtest-x86_64}
+        names+=("${t#unit/}")
+    done <<<"$1"
+    [ ${#names[@]} -gt 0 ] || return 0
     run_limited ninja -C "$dir" "${targets[@]}"
-    note "tests: $*"
+    note "tests: ${names[*]}"
     run_logged series-test "$dir/pyvenv/bin/meson" test -C "$dir" --no-rebuild \
-        --print-errorlogs --timeout-multiplier 4 "${names[@]#unit/}"
+        --print-errorlogs --timeout-multiplier 4 "${names[@]}"
     sed -n '/^ *[0-9]*\/[0-9]* /p' "$cache/log/series-test.log"
 }
 
@@ -242,8 +245,7 @@ check_commits() {
         qemu_configure "$src" "$dir"
         run_limited ninja -C "$dir" qemu-system-x86_64 qemu-img \
             storage-daemon/qemu-storage-daemon
-        # shellcheck disable=SC2086 # a list
-        run_tests ${tests[i]}
+        run_tests "${tests[i]}"
         printf '%s\n' "$key" >>"$series/passed"
     done
     step "each commit builds and passes its tests"

@@ -62,7 +62,7 @@ static const FadumpLifeRow table[] = {
     { IN(REGISTERED), AT(DRIVER_RESET), 0, 0,
       FADUMP_LIFE_IDLE, FADUMP_DO_FORGET },
 
-    /* ---- signs of death; a dump that is held is the one that counts ---- */
+    /* ---- signs of death; while a dump is held, that is what counts ---- */
     { IN_REGISTERED, AT(PANIC), 0, 0,
       FADUMP_LIFE_DYING_REGISTERED, BLAME_AND_TELL | FADUMP_DO_REQUEST_RESET },
     { IN(DYING_REGISTERED), AT(PANIC), 0, 0, SAME, FADUMP_DO_REQUEST_RESET },

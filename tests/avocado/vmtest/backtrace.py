@@ -198,12 +198,13 @@ def drgn_version(command):
                                            text).groups())
 
 
-def drgn_reads(command, kernel, truth):
-    """Whether that drgn can read the kernel's unwind tables for these frames:
-    the first versions fail at the entry code of Linux 6.4 and later."""
+def drgn_reads(command, kernel):
+    """Whether that drgn knows the form of the kernel's unwind tables: it changed
+    in Linux 6.4 and in 7.1 (0.3.0 reads that, 0.0.31 does not)."""
     series = tuple(int(n) for n in re.findall(r'\d+', kernel.release)[:2])
-    return (drgn_version(command) >= (0, 0, 23) or series < (6, 4) or
-            not any(entry(frame) for frame in truth))
+    version = drgn_version(command)
+    return ((version >= (0, 0, 23) or series < (6, 4)) and
+            (version >= (0, 3, 0) or series < (7, 1)))
 
 
 def from_drgn(command, kernel, dump, script):

@@ -36,7 +36,7 @@ bool fadump_copy(const FadumpPlace *dst, const FadumpPlace *src, uint64_t size,
  */
 void fadump_forget_code(void);
 
-/* Whether a backend promises that this memory is allocated from the start on. */
+/* Whether a backend promises that this memory is always allocated. */
 bool fadump_is_preallocated(const MemoryRegion *mr);
 
 /* Such memory that pages have been moved from. */
