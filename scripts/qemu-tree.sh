@@ -196,8 +196,10 @@ qemu_put_uapi() {
         "$top/guest/include/uapi/linux/virtio_fadump.h" >"$to"
 }
 
-# patch makes a new file of each that it changes, so hard links are safe.
+# patch makes a new file of each that it changes, so hard links are safe. A
+# commit that has new files only is a message without a patch.
 qemu_put_patch() {
-    qemu_translate "$1" |
+    ! grep '^diff --git ' "$1" >/dev/null ||
+        qemu_translate "$1" |
         patch -d "$2" -p1 -f --no-backup-if-mismatch -r - -s
 }

@@ -48,7 +48,7 @@ read_table() {
             owners+=("$n")
             ;;
         '? '*) tests[n]+=${line#\? }$'\n' ;;
-        *.patch | *.message)
+        *.patch)
             n=${#names[@]}
             [ -f "$patches/$line" ] ||
                 die "$table names $line, which is not there"
@@ -144,8 +144,7 @@ make_commits() {
     tree_git checkout -q -f --detach pristine
     tree_git clean -q -d -f -x
     for i in "${!names[@]}"; do
-        [ "${names[i]%.message}" != "${names[i]}" ] ||
-            qemu_put_patch "$patches/${names[i]}" "$tree" ||
+        qemu_put_patch "$patches/${names[i]}" "$tree" ||
             die "${names[i]} does not apply to QEMU $qemu_version"
         while read -r f; do
             case "$f" in
@@ -170,7 +169,7 @@ make_mails() {
     rm -f "$series"/*.patch
     tree_git config branch.series.description "$(cat "$patches/cover-letter")"
     tree_git format-patch -q --cover-letter --cover-from-description=subject \
-        --base=pristine --to=qemu-devel@nongnu.org "${options[@]}" \
+        --to=qemu-devel@nongnu.org "${options[@]}" \
         -o "$series" pristine..series
 }
 
@@ -189,18 +188,21 @@ check_style() {
     [ "$rc" = 0 ] || die "checkpatch.pl has found errors, see above"
 }
 
-# run_tests TEST...: build and run tests of QEMU's, as its `make check` does
+# run_tests LINES: build and run tests of QEMU's, as its `make check` does
 run_tests() {
-    local t targets=() names=()
-    [ $# -gt 0 ] || return 0
-    for t; do
-        targets+=("tests/$t")
-        names+=("${t/#qtest/qtest-x86_64}")
-    done
+    local t needs targets=() names=()
+    while read -r t needs; do
+        [ -n "$t" ] || continue
+        # shellcheck disable=SC2206 # a list
+        targets+=("tests/$t" $needs)
+        t=${t/#qtest/qtest-x86_64}
+        names+=("${t#unit/}")
+    done <<<"$1"
+    [ ${#names[@]} -gt 0 ] || return 0
     run_limited ninja -C "$dir" "${targets[@]}"
-    note "tests: $*"
+    note "tests: ${names[*]}"
     run_logged series-test "$dir/pyvenv/bin/meson" test -C "$dir" --no-rebuild \
-        --print-errorlogs --timeout-multiplier 4 "${names[@]#unit/}"
+        --print-errorlogs --timeout-multiplier 4 "${names[@]}"
     sed -n '/^ *[0-9]*\/[0-9]* /p' "$cache/log/series-test.log"
 }
 
@@ -243,8 +245,7 @@ check_commits() {
         qemu_configure "$src" "$dir"
         run_limited ninja -C "$dir" qemu-system-x86_64 qemu-img \
             storage-daemon/qemu-storage-daemon
-        # shellcheck disable=SC2086 # a list
-        run_tests ${tests[i]}
+        run_tests "${tests[i]}"
         printf '%s\n' "$key" >>"$series/passed"
     done
     step "each commit builds and passes its tests"

@@ -33,9 +33,18 @@ s/CONVERT_FEATURES(strList, \(virtio_fadump_feature_map\), 0, bitmap)/CONVERT_FE
 # Of libqos in 10.0.13 and in what comes after 10.2
 s/^\( *\)qvirtqueue_reset_pool(\(.*\));$/\1\2->free_head = 0;\n\1\2->num_free = \2->size;/
 
-# A replay of what is discarded can fail, as one of what is populated.
+# RamDiscardManager: one type of callback, which can fail for what is discarded, too
 s/\<ReplayRam\(Populate\|Discard\)\>/ReplayRamDiscardState/
+/^static int replay_one_discarded(/,/^}/ {
+    s/^    replay->fn(/    return replay->fn(/
+    /^    return 0;$/d
+}
 /^static void replay_discarded(/,/^}/ {
     s/^static void/static int/
-    s/^    for_each_part(/    return for_each_part(/
+    s/^ \( *\(MemoryRegionSection\|ReplayRam\)\)/\1/
+    /^    for_each_part(/ {
+        s/.*/    return for_each_part(FADUMP_POPULATED(rdm), section, false,/
+        n
+        s/.*/                         replay_one_discarded, \&replay);/
+    }
 }

@@ -7,6 +7,8 @@ system call's stack at random. So there are many crashes, of many kinds of task;
 each is a guest that had booted already, and QEMU saves the dump.
 FADUMP_BACKTRACES says how many of a kernel in make check-full, FADUMP_DRGN which
 drgn are asked: commands with semicolons between them, else the one in PATH.
+FADUMP_BESIDE_KDUMP says how many of a kernel are made once more for kdump: what
+debuggers show of its dumps is printed beside, and no test fails of it.
 """
 
 import os
@@ -17,10 +19,11 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from fadump_test import FadumpTest, build, full_only, main
+from fadump_test import FadumpTest, GuestError, build, full_only, main
 from vmtest import backtrace
 
 CRASHES = int(os.environ.get('FADUMP_BACKTRACES', '50'))
+BESIDE_KDUMP = int(os.environ.get('FADUMP_BESIDE_KDUMP', '0'))
 
 SYSRQ = 'echo c > /proc/sysrq-trigger'
 PANIC = '/sys/kernel/debug/fadump_panic'
@@ -54,16 +57,26 @@ WAYS = {
 }
 
 
+def level(guest):
+    """makedumpfile's: of newer kernels it takes too much for user memory."""
+    return '31' if guest.kernel.release.startswith('6.1.') else '23'
+
+
 class Backtrace(FadumpTest):
     """crash's bt, bt -a and gdb bt, and each drgn that there is."""
+
+    def prepare(self, guest, way):
+        """All but the last of a way, which is returned."""
+        *before, last = WAYS[way]
+        for command in before:
+            guest.cmd(command)
+        return last
 
     def dump(self, kernel, way):
         """A small dump of a guest that died that way."""
         guest = self.guest(kernel, vcpus=2, memory='512M',
                            fadump='boot-mem=256M')
-        *before, last = WAYS[way]
-        for command in before:
-            guest.cmd(command)
+        last = self.prepare(guest, way)
         start = len(guest.qmp.poll())
         if callable(last):
             last(guest.qmp)
@@ -76,10 +89,36 @@ class Backtrace(FadumpTest):
         small = self.path('dump')
         if os.path.exists(small):
             os.unlink(small)
-        # Of newer kernels makedumpfile takes too much for user memory.
-        level = '31' if guest.kernel.release.startswith('6.1.') else '23'
-        subprocess.run([build.crash_tool('makedumpfile'), '-l', '-d', level,
-                        whole, small], check=True, capture_output=True)
+        subprocess.run([build.crash_tool('makedumpfile'), '-l', '-d',
+                        level(guest), whole, small], check=True,
+                       capture_output=True)
+        os.unlink(whole)
+        return guest.kernel, small
+
+    def kdumps_dump(self, kernel, way):
+        """The same, by kdump's kernel."""
+        disk = self.disk('kdump', size='512M')
+        built = self.kernel(kernel)
+        disk.put(built.vmlinuz, 'vmlinuz')
+        disk.put(built.initramfs, 'initrd')
+        guest = self.guest(kernel, vcpus=2, memory='768M', fadump=None,
+                           disks=[disk], cmdline='crashkernel=256M')
+        guest.cmd('mount -o ro /dev/vda /mnt && kexec -p /mnt/vmlinuz '
+                  '--initrd=/mnt/initrd --append="console=ttyS0 panic=3 '
+                  'irqpoll nr_cpus=1 reset_devices" && umount /mnt', timeout=300)
+        guest.crash(self.prepare(guest, way))
+        # Its makedumpfile may be older than the kernel: the host's takes less.
+        guest.cmd('mount /dev/vda /mnt && makedumpfile -l -d 1 /proc/vmcore '
+                  '/mnt/dump > /tmp/said 2>&1 && sync && umount /mnt',
+                  timeout=600)
+        guest.close()
+        whole, small = disk.get('dump', self.path('whole')), self.path('dump')
+        os.unlink(disk.path)
+        if os.path.exists(small):
+            os.unlink(small)
+        subprocess.run([build.crash_tool('makedumpfile'), '-l', '-d',
+                        level(guest), whole, small], check=True,
+                       capture_output=True)
         os.unlink(whole)
         return guest.kernel, small
 
@@ -112,7 +151,7 @@ class Backtrace(FadumpTest):
             wrong[f'bt -a, CPU {other}'] = backtrace.invented(gdb[other],
                                                               cpus[other])
         for command in backtrace.drgn_commands():
-            if not backtrace.drgn_reads(command, kernel, truth):
+            if not backtrace.drgn_reads(command, kernel):
                 continue
             wrong[' '.join(command)] = backtrace.compare(
                 truth, backtrace.from_drgn(command, kernel, dump,
@@ -132,7 +171,22 @@ class Backtrace(FadumpTest):
                 if found:
                     os.rename(dump, self.path(f'wrong-{number}-{way}'))
                     wrong.append((number, way, found))
+                if number < BESIDE_KDUMP:
+                    self.tell_kdumps(kernel, number, way)
         self.assertEqual(wrong, [])
+
+    def tell_kdumps(self, kernel, number, way):
+        try:
+            found, _ = self.judge(*self.kdumps_dump(kernel, way))
+            # Its notes of the others are of what an NMI came to, which is where
+            # gdb begins; crash shows the NMI, too.
+            found = {tool: what for tool, what in found.items()
+                     if not tool.startswith('bt -a, CPU')}
+        except (AssertionError, GuestError,
+                subprocess.CalledProcessError) as e:
+            found = f'no dump: {str(e)[-300:]}'
+        print(f'# kdump, {kernel} {number} {way}: {found or "right"}',
+              file=sys.stderr, flush=True)
 
     def check_many(self, kernel):
         ways = [way for _ in range(CRASHES) for way in random.sample(

@@ -72,10 +72,10 @@ class Memory(Driver):
     """Preserved memory: nobody else's while there is a dump, and all of it the
     kernel's afterwards, whatever its policy for memory that is added."""
 
-    def check(self, kernel, policy='', zone=None, memory='2G'):
-        guest, full = self.confined(
-            kernel, memory=memory,
-            cmdline=f'memhp_default_state={policy}' if policy else '')
+    def check(self, kernel, policy='', zone=None, memory='2G', cmdline=''):
+        if policy:
+            cmdline = f'memhp_default_state={policy} {cmdline}'
+        guest, full = self.confined(kernel, memory=memory, cmdline=cmdline)
         claimed = self.iomem(guest, 'fadump preserved')
         self.assertGreater(sum(e - s for s, e in claimed),
                            guest.ram_blocks()['pc.ram'][1] // 2)
@@ -123,6 +123,17 @@ class Memory(Driver):
         :avocado: tags=machine:q35,kernel:6.1
         """
         self.check('6.1', 'online_kernel', 'kernel')
+
+    @full_only
+    def test_memmap_on_memory(self):
+        """What is added pays for its own memory map, of which the kernel takes
+        none from what it had: 24 MiB for 1.5 GiB.
+
+        :avocado: tags=machine:q35,kernel:6.12,kernel:7
+        """
+        for kernel in ('6.12', '7'):
+            with self.subTest(kernel=kernel):
+                self.check(kernel, cmdline='memory_hotplug.memmap_on_memory=1')
 
     def test_killed(self):
         """A release that is killed leaves what is back, and another one goes on.
@@ -183,7 +194,7 @@ class Memory(Driver):
 class Kdump(Driver):
     """A kdump kernel that is loaded goes first, if it can."""
 
-    def loaded(self, cmdline='', **options):
+    def loaded(self, cmdline='', append='panic=3', **options):
         disk = self.disk(size='256M')
         built = self.kernel('6.1')
         disk.put(built.vmlinuz, 'vmlinuz')
@@ -191,7 +202,7 @@ class Kdump(Driver):
         guest = self.guest('6.1', memory='2G', vcpus=2, disks=[disk],
                            cmdline='crashkernel=256M ' + cmdline, **options)
         guest.cmd('mount -o ro /dev/vda /mnt && kexec -p /mnt/vmlinuz '
-                  '--initrd=/mnt/initrd --append="console=ttyS0 panic=3 '
+                  f'--initrd=/mnt/initrd --append="console=ttyS0 {append} '
                   'irqpoll nr_cpus=1 reset_devices" && umount /mnt',
                   timeout=300)
         self.assertEqual(guest.cmd('cat /sys/kernel/kexec_crash_loaded'), '1')
@@ -238,6 +249,30 @@ class Kdump(Driver):
         :avocado: tags=machine:q35,kernel:6.1
         """
         self.check_wins()
+
+    @full_only
+    def test_hangs(self):
+        """kdump's kernel finds no init and stands still: the watchdog of the
+        kernel that died ends it, and the device has what kdump had not.
+
+        :avocado: tags=machine:q35,kernel:6.1
+        """
+        guest = self.loaded(append='panic=0 rdinit=/none', args=[
+            '-device', 'i6300esb', '-action', 'watchdog=reset'])
+        full = guest.mem_total()
+        guest.cmd('modprobe i6300esb heartbeat=30')
+        start = len(guest.qmp.poll())
+        mark = guest.console_size()
+        guest.crash(f'exec 3> /dev/watchdog; {PANIC}', timeout=300)
+        self.assert_cause(guest, 'watchdog', start)
+        # It was up, and died, before the watchdog came.
+        self.assertIn('Unable to mount root fs', guest.console(mark))
+        self.assertEqual(len(self.events(guest, 'FADUMP_CAPTURED', start)), 1)
+        log, = self.crash_session(guest.kernel, self.save(guest), 'log')
+        self.assertIn('sysrq: Trigger a crash', log)
+        self.assertIn('Kernel panic - not syncing: sysrq triggered crash', log)
+        self.release(guest)
+        self.assert_released(guest, full)
 
     @full_only
     def test_wins_post_notifiers(self):

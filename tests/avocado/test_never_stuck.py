@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
@@ -156,6 +157,52 @@ class NeverStuck(FadumpTest):
                 self.assertEqual(info['state'], 'dump-available')
                 self.assertEqual(info['dump']['boots'], 0)
                 guest.close()
+
+    def test_boot_timeout(self):
+        """Firmware that resets itself for ever, and a boot that hangs, in a
+        guest that nobody looks after.
+
+        :avocado: tags=machine:q35,machine:pc
+        """
+        for machine, action in (('q35', 's'), ('pc', 's'), ('q35', 'r')):
+            with self.subTest(machine=machine, action=action):
+                guest = self.new_guest(
+                    machine=machine, memory='256M', tiny=action,
+                    fadump='boot-mem=128M,max-boots=2,boot-timeout=3').start()
+                guest.wait_tiny(1)
+                guest.qmp.cmd('fadump-trigger')
+                guest.qmp.wait_event('FADUMP_CAPTURED')
+                released = guest.qmp.wait_event('FADUMP_RELEASED')['data']
+                self.assertEqual(released['reason'], 'max-boots')
+                boots = len(guest.tiny_boots())
+                memory = guest.wait_tiny(boots + 1 if action == 'r' else 4)[1]
+                self.assertGreater(memory, 128 * MIB)
+                small = [m < 128 * MIB for _, m in guest.tiny_boots()]
+                self.assertEqual(small[0], False)
+                self.assertGreaterEqual(sum(small), 2)
+                if action == 's':
+                    self.assertEqual(small, [False, True, True, False])
+                guest.close()
+
+    def test_no_boot_timeout(self):
+        """An operating system without a driver may be well.
+
+        :avocado: tags=machine:q35
+        """
+        guest = self.new_guest(
+            memory='256M', tiny='S',
+            fadump='boot-mem=128M,max-boots=2,boot-timeout=1').start()
+        guest.wait_tiny(1)
+        guest.qmp.cmd('fadump-trigger')
+        guest.qmp.wait_event('FADUMP_CAPTURED')
+        guest.wait_tiny(2)
+        time.sleep(5)
+        self.assertEqual(len(guest.tiny_boots()), 2)
+        self.assertEqual(self.info(guest)['dump']['boots'], 0)
+        # At its end it counts, as ever.
+        guest.qmp.cmd('system_reset')
+        guest.wait_tiny(3)
+        self.assertEqual(self.info(guest)['dump']['boots'], 1)
 
     def test_save_fails(self):
         """No room for the dump, then a driver that goes and comes.

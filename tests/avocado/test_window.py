@@ -3,6 +3,7 @@
 """The window in which a guest reads what the host holds: cacheable under every
 firmware, and as fast to read as memory that was preserved in place."""
 
+import hashlib
 import os
 import re
 import shutil
@@ -10,8 +11,9 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from fadump_test import MIB, VMCORE, FadumpTest, main
+from fadump_test import MIB, VMCORE, FadumpTest, full_only, main
 from vmtest import abi, build
+from vmtest.vmcore import Vmcore
 
 PAT_LIST = '/sys/kernel/debug/x86/pat_memtype_list'
 
@@ -103,6 +105,43 @@ class Window(FadumpTest):
         :avocado: tags=firmware:ovmf
         """
         self.check('trixie', '6.12')
+
+    @full_only
+    def test_bar(self):
+        """As on a machine whose map has no place above RAM: the guest reads in
+        the BAR what the host saves.
+
+        :avocado: tags=firmware:seabios
+        """
+        guest = self.guest('6.12', memory='2G', vcpus=2,
+                           fadump='x-window-bar=on')
+        before = guest.mem_total()
+        guest.crash()
+        self.assert_captured(guest)
+        self.assertEqual(len([r for bus in guest.qmp.cmd('query-pci')
+                              for d in bus['devices']
+                              if d['id']['device'] == 0x1040 + abi.ID_FADUMP
+                              for r in d['regions']
+                              if r['size'] >= 512 * MIB]), 1)
+        guests, hosts = self.vmcore(guest), self.save(guest)
+        for ours in Vmcore.from_file(hosts).loads:
+            theirs = next(s for s in guests.loads if
+                          s.paddr <= ours.paddr < s.paddr + s.filesz)
+            self.assertLessEqual(ours.paddr + ours.filesz,
+                                 theirs.paddr + theirs.filesz)
+            digest = hashlib.sha256()
+            with open(hosts, 'rb') as f:
+                f.seek(ours.offset)
+                for at in range(0, ours.filesz, MIB):
+                    digest.update(f.read(min(MIB, ours.filesz - at)))
+            offset = theirs.offset + ours.paddr - theirs.paddr
+            self.assertEqual(guest.cmd(
+                f'dd if={VMCORE} bs=1M iflag=skip_bytes,count_bytes '
+                f'skip={offset} count={ours.filesz} 2>/dev/null | sha256sum',
+                timeout=600).split()[0], digest.hexdigest(), ours)
+        self.release(guest)
+        self.assert_released(guest, before)
+        self.assert_quiet(guest)
 
 
 if __name__ == '__main__':

@@ -481,8 +481,8 @@ static void handle_elem(VirtIOFadump *s, VirtQueue *vq, VirtQueueElement *elem,
     if (status != VIRTIO_FADUMP_S_OK) {
         qemu_log_mask(LOG_GUEST_ERROR, "fadump-dev: request %" PRIu32 " of %zu "
                       "bytes in state %" PRIu32 ": status %" PRIu32 ", detail "
-                      "0x%" PRIx64 "\n", req.type, req.out_size, fadump_state(s),
-                      status, req.detail);
+                      "0x%" PRIx64 "\n", req.type, req.out_size,
+                      fadump_state(s), status, req.detail);
         g_byte_array_set_size(data, 0);
     }
     resp.status = cpu_to_le32(status);

@@ -43,6 +43,20 @@ static void fadump_dev_pci_add_window(FadumpDevPCI *dev)
                            VIRTIO_FADUMP_SHM_ID_WINDOW);
 }
 
+/* A PCIe device's configuration space has no room for all capabilities. */
+static bool fadump_dev_pci_has_room(FadumpDevPCI *dev, Error **errp)
+{
+    VirtIOPCIProxy *vpci_dev = VIRTIO_PCI(dev);
+
+    if (vpci_dev->flags & VIRTIO_PCI_FLAG_MODERN_PIO_NOTIFY &&
+        pci_is_express(&vpci_dev->pci_dev)) {
+        error_setg(errp, "modern-pio-notify=on is not possible where the "
+                   "window is a BAR of a PCI Express device; leave it off");
+        return false;
+    }
+    return true;
+}
+
 static void fadump_dev_pci_realize(VirtIOPCIProxy *vpci_dev, Error **errp)
 {
     FadumpDevPCI *dev = FADUMP_DEV_PCI(vpci_dev);
@@ -55,9 +69,14 @@ static void fadump_dev_pci_realize(VirtIOPCIProxy *vpci_dev, Error **errp)
     if (!qdev_realize(DEVICE(&dev->vdev), BUS(&vpci_dev->bus), errp)) {
         return;
     }
-    if (!dev->vdev.window_addr) {
-        fadump_dev_pci_add_window(dev);
+    if (dev->vdev.window_addr) {
+        return;
     }
+    if (!fadump_dev_pci_has_room(dev, errp)) {
+        qdev_unrealize(DEVICE(&dev->vdev));
+        return;
+    }
+    fadump_dev_pci_add_window(dev);
 }
 
 static void fadump_dev_pci_class_init(ObjectClass *klass, void *data)

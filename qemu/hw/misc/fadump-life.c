@@ -62,7 +62,7 @@ static const FadumpLifeRow table[] = {
     { IN(REGISTERED), AT(DRIVER_RESET), 0, 0,
       FADUMP_LIFE_IDLE, FADUMP_DO_FORGET },
 
-    /* ---- signs of death; while a dump is held, it is the one that counts ---- */
+    /* ---- signs of death; while a dump is held, that is what counts ---- */
     { IN_REGISTERED, AT(PANIC), 0, 0,
       FADUMP_LIFE_DYING_REGISTERED, BLAME_AND_TELL | FADUMP_DO_REQUEST_RESET },
     { IN(DYING_REGISTERED), AT(PANIC), 0, 0, SAME, FADUMP_DO_REQUEST_RESET },
@@ -85,7 +85,8 @@ static const FadumpLifeRow table[] = {
       FADUMP_LIFE_DYING_REGISTERED, FADUMP_DO_BLAME },
     { IN_UNCOUNTED, AT(CRASH), 0, 0,
       FADUMP_LIFE_HELD_DYING, FADUMP_DO_COUNT_BOOT | FADUMP_DO_TELL_LOST },
-    { IN(HELD_COUNTED), AT(CRASH), 0, 0, FADUMP_LIFE_HELD_DYING, FADUMP_DO_TELL_LOST },
+    { IN(HELD_COUNTED), AT(CRASH), 0, 0,
+      FADUMP_LIFE_HELD_DYING, FADUMP_DO_TELL_LOST },
 
     { IN(IDLE), AT(PANIC_DEVICE), FADUMP_IF_EARLY, 0,
       FADUMP_LIFE_DYING, BLAME_AND_TELL | FADUMP_DO_REQUEST_RESET },

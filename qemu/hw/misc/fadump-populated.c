@@ -41,7 +41,7 @@ static bool cut_section(MemoryRegionSection *s, uint64_t off, uint64_t size)
     return true;
 }
 
-/* Call @fn for each part of @s that is @populated, or is not; until it fails. */
+/* Call @fn for each part of @s that is @populated, or not, until it fails. */
 static int for_each_part(const FadumpPopulated *p,
                          const MemoryRegionSection *s, bool populated,
                          SectionFunc *fn, void *opaque)

@@ -9,7 +9,6 @@
 #include "exec/address-spaces.h"
 #include "hw/boards.h"
 #include "hw/mem/memory-device.h"
-#include "hw/misc/fadump-dev.h"
 #include "hw/misc/fadump-ram.h"
 #include "migration/misc.h"
 #include "standard-headers/linux/virtio_fadump.h"

@@ -35,7 +35,7 @@
 #define HOLE_SIZE (64 * KiB)
 /* How often to look for a request to cancel while a pipe is full, in ms */
 #define POLL_MS 100
-/* How long QEMU waits, when it exits, for storage that may never answer, in ms */
+/* How long QEMU waits at its exit for storage that may never answer, in ms */
 #define EXIT_WAIT_MS 2000
 
 /* A part of the file, contiguous in host memory. */

@@ -160,7 +160,7 @@ static bool fadump_load(VirtIOFadump *s, Error **errp)
     return fadump_load_dests_ok(s, errp);
 }
 
-/* After a bad stream; a machine that loads a snapshot could go on all the same. */
+/* After a bad stream; a machine that loads a snapshot could go on even so. */
 static void fadump_load_nothing(VirtIOFadump *s)
 {
     s->life = FADUMP_LIFE_IDLE;

@@ -291,6 +291,7 @@ void fadump_add_stream_tests(void);
 void fadump_add_bootmem_tests(void);
 void fadump_add_property_tests(void);
 void fadump_add_life_tests(void);
+void fadump_add_guard_tests(void);
 void fadump_add_relocate_tests(void);
 
 #endif /* FADUMP_LIB_H */

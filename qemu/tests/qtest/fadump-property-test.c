@@ -151,12 +151,12 @@ static uint64_t rss(Fadump *f)
     g_assert_true(g_file_get_contents(path, &statm, NULL, NULL));
     g_assert_cmpint(sscanf(statm, "%" SCNu64 " %" SCNu64, &size, &resident),
                     ==, 2);
-    return resident * getpagesize();
+    return resident * qemu_real_host_page_size();
 }
 
 /*
- * Where there is address space the window has room for all RAM, so that full can
- * be switched on at any time, and that takes no memory.
+ * Where there is address space the window has room for all RAM, so that full
+ * can be switched on at any time, and that takes no memory.
  */
 static void test_full_room(void)
 {

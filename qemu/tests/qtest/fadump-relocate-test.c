@@ -610,7 +610,7 @@ static void test_outgoing_release(const void *opaque)
     stop(f);
 }
 
-/* The snapshot is of when it began, whatever is released while it is written. */
+/* A snapshot is of when it began, whatever is released while it is written. */
 static void test_background_snapshot(const void *opaque)
 {
     Fadump *f = start_and_probe(opaque, ""), *dst;

@@ -25,6 +25,7 @@ int main(int argc, char **argv)
     fadump_add_bootmem_tests();
     fadump_add_property_tests();
     fadump_add_life_tests();
+    fadump_add_guard_tests();
     fadump_add_relocate_tests();
 
     return g_test_run();

@@ -172,8 +172,10 @@ static void test_rules(void)
 /* Where each state goes with no condition, '-': no effect. */
 static void test_grid(void)
 {
-    /* I dle, A nnounced, R egistered, Y ielded, d ying, D ying-registered,
-     * C apturing, h eld, s aved, c ounted, H eld-dying */
+    /*
+     * I dle, A nnounced, R egistered, Y ielded, d ying, D ying-registered,
+     * C apturing, h eld, s aved, c ounted, H eld-dying
+     */
     static const char states[] = "IARYdDChscH";
     static const struct {
         FadumpLifeEvent event;

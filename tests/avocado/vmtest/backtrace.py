@@ -152,11 +152,16 @@ def compare(truth, frames, *stops):
 
 
 def invented(truth, frames):
-    """The first function that a debugger shows and that is not there, or None.
-    crash leaves callers out whose last instruction is the call."""
+    """The first function that a debugger shows and that is not there, or None, as
+    far as the first of a module, of which gdb is not told. crash leaves callers
+    out whose last instruction is the call."""
     left = iter(name for name, _ in truth)
-    return next((name for name, _ in frames
-                 if not _BEGIN.fullmatch(name) and name not in left), None)
+    for name, module in frames:
+        if module:
+            break
+        if not _BEGIN.fullmatch(name) and name not in left:
+            return name
+    return None
 
 
 _BEGIN = re.compile(r'(secondary|common)_startup_64\w*|entry_SYSCALL_64\w*|'
@@ -198,12 +203,13 @@ def drgn_version(command):
                                            text).groups())
 
 
-def drgn_reads(command, kernel, truth):
-    """Whether that drgn can read the kernel's unwind tables for these frames:
-    the first versions fail at the entry code of Linux 6.4 and later."""
+def drgn_reads(command, kernel):
+    """Whether that drgn knows the form of the kernel's unwind tables: it changed
+    in Linux 6.4 and in 7.1 (0.3.0 reads that, 0.0.31 does not)."""
     series = tuple(int(n) for n in re.findall(r'\d+', kernel.release)[:2])
-    return (drgn_version(command) >= (0, 0, 23) or series < (6, 4) or
-            not any(entry(frame) for frame in truth))
+    version = drgn_version(command)
+    return ((version >= (0, 0, 23) or series < (6, 4)) and
+            (version >= (0, 3, 0) or series < (7, 1)))
 
 
 def from_drgn(command, kernel, dump, script):

@@ -494,10 +494,14 @@ class Guest:
         return int(self.cmd("awk '/^MemTotal/ {print $2}' /proc/meminfo")) << 10
 
     def crash(self, command='echo c > /proc/sysrq-trigger', timeout=BOOT_TIMEOUT):
-        """Crash (or reboot) by a command and wait for the next boot."""
+        """Crash (or reboot) by a command, or by a function that gets the
+        monitor, and wait for the next boot."""
         self._console_mark = self.console_size()
         self._started = time.monotonic()
-        self.send(command)
+        if callable(command):
+            command(self.qmp)
+        else:
+            self.send(command)
         return self.wait_boot(timeout)
 
     def reset(self, command='system_reset', timeout=BOOT_TIMEOUT):

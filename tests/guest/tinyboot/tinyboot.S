@@ -8,6 +8,7 @@
  *
  *	h	nothing, interrupts off
  *	s	nothing, in a loop
+ *	S	the same in 64-bit mode at a high address: an operating system
  *	r	reset the machine, without paging: a BIOS bootloader
  *	l	the same with paging in 64-bit mode, at low addresses: UEFI
  *	R	the same at high addresses: the kernel of an operating system
@@ -78,6 +79,8 @@ _start:
 	cmpb	$'l', %bl
 	je	long_mode
 	cmpb	$'R', %bl
+	je	long_mode
+	cmpb	$'S', %bl
 	je	long_mode
 	cmpb	$'u', %bl
 	je	long_mode
@@ -168,10 +171,16 @@ long_mode:
 	addq	%rax, %rsp
 	cmpb	$'T', %bl
 	je	2f
+	cmpb	$'S', %bl
+	je	3f
 	addq	$reset64, %rax
 	jmp	*%rax
 2:	addq	$triple64, %rax
 	jmp	*%rax
+3:	addq	$spin64, %rax
+	jmp	*%rax
+spin64:	pause
+	jmp	spin64
 
 user:
 	movl	$stack_top, %eax

@@ -22,7 +22,6 @@
 #include "qom/object.h"
 #include "standard-headers/linux/virtio_fadump.h"
 
-#define TYPE_VIRTIO_FADUMP "virtio-fadump-device"
 OBJECT_DECLARE_SIMPLE_TYPE(VirtIOFadump, VIRTIO_FADUMP)
 
 #define VIRTIO_FADUMP_BOOT_MEM_PROP "boot-mem"
@@ -138,7 +137,7 @@ struct VirtIOFadump {
     uint32_t nr_boots;
     /* a dump is held, or was in this boot and a reader may have it mapped */
     bool window_shown;
-    /* config space has changed; a driver is told when there is one and it runs */
+    /* config space has changed: a driver is told once there is one that runs */
     bool notify_pending;
 
     /* the fadump-save job that runs, or the last one */
@@ -163,7 +162,7 @@ static inline uint32_t fadump_state(const VirtIOFadump *s)
 /* VIRTIO_FADUMP_CONFIG_F_* */
 uint32_t fadump_config_flags(const VirtIOFadump *s);
 
-/* Tell a driver, now or when it runs, that the host has changed config space. */
+/* Tell a driver, now or once it runs, that the host changed config space. */
 void fadump_notify_config(VirtIOFadump *s);
 
 /* ---- fadump-plan.c: before the guest runs ---- */

@@ -49,7 +49,7 @@ typedef enum FadumpLifeEvent {
     FADUMP_EVENT_DRIVER_RESET,
     /* a driver is up, or an operating system was seen running */
     FADUMP_EVENT_BOOTED,
-    /* a watchdog expired, or a vCPU cannot go on; who saw it asks for a reset */
+    /* a watchdog expired or a vCPU cannot go on; who saw it asks for a reset */
     FADUMP_EVENT_CRASH,
     /* the guest told a panic device; nobody has asked for a reset */
     FADUMP_EVENT_PANIC_DEVICE,

@@ -9,6 +9,9 @@
 #include "exec/memory.h"
 #include "hw/misc/fadump-range.h"
 
+/* The device, which owns memory that took the place of boot memory */
+#define TYPE_VIRTIO_FADUMP "virtio-fadump-device"
+
 /* One run of guest RAM: contiguous in guest-physical and host memory. */
 typedef struct FadumpRamRun {
     FadumpRange range;
