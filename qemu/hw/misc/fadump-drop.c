@@ -105,11 +105,15 @@ void fadump_hold_discard(FadumpHold *h, uint64_t off, uint64_t size)
 /* Blocks of the held area that nobody needs, but that may have memory. */
 static unsigned long *stale_blocks(const FadumpHold *h)
 {
-    unsigned long *stale = bitmap_new(h->nr_blocks);
-    g_autofree unsigned long *used = bitmap_new(h->nr_blocks);
+    /* there may be no held area, but there is no bitmap of no bits */
+    unsigned long *stale = bitmap_new(h->nr_blocks + 1);
+    g_autofree unsigned long *used = bitmap_new(h->nr_blocks + 1);
     g_autoptr(GArray) parts = fadump_hold_swapped_parts(h);
     guint i;
 
+    if (!h->nr_blocks) {
+        return stale;
+    }
     bitmap_copy(used, h->kept, h->nr_blocks);
     for (i = 0; i < parts->len; i++) {
         const FadumpSwapped *p = &g_array_index(parts, FadumpSwapped, i);
@@ -154,14 +158,10 @@ static void discard_swapped_out(FadumpHold *h)
 
 void fadump_hold_settle(FadumpHold *h)
 {
-    g_autofree unsigned long *stale = NULL;
+    g_autofree unsigned long *stale = stale_blocks(h);
     const char *why;
 
-    if (!h->held_size) {
-        return;
-    }
-    stale = stale_blocks(h);
-    if (bitmap_empty(stale, h->nr_blocks) && !h->stale_ram) {
+    if (bitmap_empty(stale, h->nr_blocks) && !h->stale_ram && !h->stale_desc) {
         return;
     }
     why = fadump_ram_why_stay();
@@ -172,29 +172,28 @@ void fadump_hold_settle(FadumpHold *h)
         return;
     }
     discard_blocks(h, stale);
-    bitmap_zero(h->stale, h->nr_blocks);
+    if (h->stale) {
+        bitmap_zero(h->stale, h->nr_blocks);
+    }
     if (h->stale_ram) {
         h->stale_ram = false;
         discard_swapped_out(h);
+    }
+    if (h->stale_desc) {
+        h->stale_desc = false;
+        discard(h, &h->desc, 0, h->desc_size, true);
     }
 }
 
 void fadump_hold_drop(FadumpHold *h)
 {
-    uint64_t size = memory_region_size(&h->desc);
-
     h->holds = false;
-    if (fadump_ram_why_stay()) {
-        memset(fadump_hold_desc(h), 0, size);
-        memory_region_set_dirty(&h->desc, 0, size);
-    } else {
-        discard(h, &h->desc, 0, size, true);
-    }
+    h->stale_desc = true;
     if (h->held_size) {
         bitmap_zero(h->kept, h->nr_blocks);
         h->stale_ram = h->swapped->len;
-        fadump_hold_settle(h);
     }
+    fadump_hold_settle(h);
 }
 
 /* ------------------------------------------------------------------ */

@@ -173,12 +173,10 @@ void fadump_hold_vmstate_unregister(FadumpHold *h)
 void fadump_hold_loaded(FadumpHold *h, bool held)
 {
     h->holds = held;
-    if (!h->held_size) {
-        return;
-    }
-    if (held) {
+    h->stale_desc = !held;
+    if (h->held_size && held) {
         bitmap_copy(h->kept, h->populated.bitmap, h->nr_blocks);
-    } else {
+    } else if (h->held_size) {
         bitmap_zero(h->kept, h->nr_blocks);
     }
     fadump_hold_settle(h);

@@ -50,6 +50,8 @@ void fadump_hold_begin(FadumpHold *h)
     h->quiet = fadump_quiesce_begin(&quiet);
     h->why_stay = fadump_ram_why_stay() ?: (quiet ? NULL : "busy IOThread");
     h->holds = true;
+    /* there is going to be another one */
+    h->stale_desc = false;
 }
 
 /* ------------------------------------------------------------------ */

@@ -131,7 +131,6 @@ static bool init_held(FadumpHold *h, Error **errp)
     h->nr_blocks = h->populated.nr_blocks;
     h->kept = bitmap_new(h->nr_blocks);
     h->stale = bitmap_new(h->nr_blocks);
-    h->retry = timer_new_ms(QEMU_CLOCK_REALTIME, retry_settle, h);
     fadump_hold_vmstate_register(h);
     return true;
 }
@@ -148,6 +147,7 @@ bool fadump_hold_init(FadumpHold *h, Object *owner, uint64_t desc_size,
     h->swapped = g_array_new(false, false, sizeof(FadumpRange));
     h->aliases = g_ptr_array_new_with_free_func(free_alias);
     h->fresh = g_array_new(false, false, sizeof(FadumpFresh));
+    h->retry = timer_new_ms(QEMU_CLOCK_REALTIME, retry_settle, h);
     for (i = 0; i < room->len; i++) {
         const FadumpRange *r = &g_array_index(room, FadumpRange, i);
 
@@ -173,10 +173,10 @@ bool fadump_hold_init(FadumpHold *h, Object *owner, uint64_t desc_size,
 void fadump_hold_destroy(FadumpHold *h)
 {
     fadump_prealloc_stop(g_steal_pointer(&h->prealloc));
-    if (h->retry) {
+    if (h->kept) {
         fadump_hold_vmstate_unregister(h);
-        timer_free(g_steal_pointer(&h->retry));
     }
+    timer_free(g_steal_pointer(&h->retry));
     g_clear_pointer(&h->aliases, g_ptr_array_unref);
     g_clear_pointer(&h->swapped, g_array_unref);
     g_clear_pointer(&h->fresh, g_array_unref);

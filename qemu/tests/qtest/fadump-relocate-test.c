@@ -101,6 +101,18 @@ static void wait_given_back(Fadump *f)
     g_assert_cmpint(look_at_held(f).rss, ==, 0);
 }
 
+/* and what stood in for RAM at a reset after that */
+static void reset_until_given_back(Fadump *f)
+{
+    gint64 end = g_get_monotonic_time() + TIMEOUT_US;
+
+    while (look_at_held(f).rss && g_get_monotonic_time() < end) {
+        g_usleep(10000);
+        system_reset(f);
+    }
+    g_assert_cmpint(look_at_held(f).rss, ==, 0);
+}
+
 static uint64_t dump_number(Fadump *f, const char *name)
 {
     QDict *info = qtest_qmp_assert_success_ref(f->qts, "{ 'execute': "
@@ -109,6 +121,14 @@ static uint64_t dump_number(Fadump *f, const char *name)
 
     qobject_unref(info);
     return n;
+}
+
+static void assert_copied(Fadump *f)
+{
+    g_assert_cmpint(dump_number(f, "moved"), ==, 0);
+    g_assert_cmpint(dump_number(f, "swapped"), ==, 0);
+    /* all but some ROM */
+    g_assert_cmpint(dump_number(f, "copied"), >, B - MiB);
 }
 
 /* All of RAM's samples are in the dump, wherever it says that they are. */
@@ -166,7 +186,7 @@ static uint64_t status_bytes(Fadump *f, const char *name)
 static void test_limit(const void *opaque)
 {
     /* of address space, besides what is used; it may well be less */
-    static const int64_t more[] = { 4 * MiB, -4 * (int64_t)MiB };
+    static const int64_t more[] = { -4 * (int64_t)MiB, 4 * MiB };
     size_t i;
 
     for (i = 0; i < ARRAY_SIZE(more); i++) {
@@ -180,7 +200,6 @@ static void test_limit(const void *opaque)
         crash(f);
         limit_address_space(f, RLIM_INFINITY);
         probe(f);
-        g_assert_cmpint(dump_number(f, "moved"), ==, 0);
         check_dump(f);
         release(f);
         system_reset(f);
@@ -227,7 +246,7 @@ static void test_repair(const void *opaque)
     assert_register(f, OK);
     crash(f);
     probe(f);
-    g_assert_cmpint(dump_number(f, "copied"), ==, B);
+    assert_copied(f);
     check_dump(f);
     after = look_at_held(f);
     g_assert_cmpint(after.nr_mergeable, ==, after.nr);
@@ -253,7 +272,7 @@ static void test_repair_guest_mem(const void *opaque)
                     VIRTIO_FADUMP_S_OK);
     crash(f);
     probe_features(f, ALL_FEATURES);
-    g_assert_cmpint(dump_number(f, "copied"), ==, B);
+    assert_copied(f);
     desc = read_descriptor(f);
     check_places(f, desc, count);
     g_assert_cmpint(count[VIRTIO_FADUMP_WHERE_GUEST], >, 3);
@@ -420,7 +439,7 @@ static void test_restore(const void *opaque)
 static void test_ring(const void *opaque)
 {
     Fadump *f = start_and_probe(opaque, " -object iothread,id=t "
-        "-blockdev driver=null-co,node-name=d,size=1M,read-zeroes=on,"
+        "-blockdev driver=null-co,node-name=d,size=1048576,read-zeroes=on,"
         "latency-ns=1000000000 "
         "-device virtio-blk-pci,drive=d,iothread=t,addr=5");
     QPCIAddress addr = { .devfn = QPCI_DEVFN(5, 0) };
@@ -453,7 +472,7 @@ static void test_ring(const void *opaque)
     g_assert_cmphex(qtest_readl(f->qts, vq->used), ==, 0);
     g_assert_cmphex(qtest_readq(f->qts, vq->used + 4), ==, 0);
     probe(f);
-    g_assert_cmpint(dump_number(f, "capture-time"), <, NANOSECONDS_PER_SECOND);
+    g_assert_cmpint(dump_number(f, "capture-ns"), <, NANOSECONDS_PER_SECOND);
     check_dump(f);
     qvirtqueue_cleanup(vdev->bus, vq, &f->qs->alloc);
     g_free(blk->pdev);
@@ -484,15 +503,43 @@ static void start_migration(Fadump *f, const char *uri)
                              "{ 'uri': %s } }", uri);
 }
 
+/* There is a lot to be sent. */
+static void fill_busy_ram(Fadump *f)
+{
+    qtest_memset(f->qts, 512 * MiB, 0x5a, 256 * MiB);
+    fill_ram(f);
+}
+
 /* A migration to @path that does not get far until it is let go */
 static void migrate_slowly(Fadump *f, const char *path)
 {
     g_autofree char *uri = g_strdup_printf("file:%s", path);
 
-    qtest_memset(f->qts, 256 * MiB, 0x5a, 32 * MiB);
     set_bandwidth(f, 64 * KiB);
     start_migration(f, uri);
     wait_migration(f, "active");
+}
+
+/* Wait until so many pages of RAM have been sent. */
+static void wait_pages(Fadump *f, int64_t expected)
+{
+    gint64 end = g_get_monotonic_time() + TIMEOUT_US;
+    int64_t pages = 0;
+
+    while (pages < expected && g_get_monotonic_time() < end) {
+        QDict *rsp = qtest_qmp_assert_success_ref(f->qts, "{ 'execute': "
+                                                  "'query-migrate' }");
+        QDict *ram = qdict_get_qdict(rsp, "ram");
+
+        /* not there before it has begun */
+        if (ram) {
+            pages = qdict_get_int(ram, "duplicate") +
+                    qdict_get_int(ram, "normal");
+        }
+        qobject_unref(rsp);
+        g_usleep(10000);
+    }
+    g_assert_cmpint(pages, >=, expected);
 }
 
 static void let_go(Fadump *f)
@@ -521,12 +568,12 @@ static void test_outgoing(const void *opaque)
     Fadump *src = start_and_probe(opaque, ""), *dst;
     g_autofree char *path = g_build_filename(src->dir, "stream", NULL);
 
-    fill_ram(src);
+    fill_busy_ram(src);
     assert_register(src, OK);
     migrate_slowly(src, path);
     crash(src);
     probe_features(src, ALL_FEATURES);
-    g_assert_cmpint(dump_number(src, "copied"), ==, B);
+    assert_copied(src);
     check_dump(src);
     g_assert_cmpint(discard(src, 64 * MiB, 2 * MiB), ==, VIRTIO_FADUMP_S_BUSY);
     let_go(src);
@@ -548,7 +595,7 @@ static void test_outgoing_release(const void *opaque)
     Fadump *f = start_and_probe(opaque, "");
     g_autofree char *path = g_build_filename(f->dir, "stream", NULL);
 
-    fill_ram(f);
+    fill_busy_ram(f);
     assert_register(f, OK);
     crash(f);
     probe(f);
@@ -569,12 +616,14 @@ static void test_background_snapshot(const void *opaque)
     Fadump *f = start_and_probe(opaque, ""), *dst;
     g_autofree char *path = g_build_filename(f->dir, "stream", NULL);
 
-    fill_ram(f);
+    fill_busy_ram(f);
     assert_register(f, OK);
     crash(f);
     probe(f);
     set_capability(f, "background-snapshot");
     migrate_slowly(f, path);
+    /* of devices, too, then */
+    wait_pages(f, 1);
     release(f);
     let_go(f);
     wait_given_back(f);
@@ -586,7 +635,7 @@ static void test_background_snapshot(const void *opaque)
     stop(dst);
 }
 
-/* Start a postcopy migration to a machine that runs, and has little of it. */
+/* A postcopy migration to a machine that runs, and has not all of its RAM. */
 static Fadump *begin_postcopy(const Machine *m, Fadump *src)
 {
     g_autofree char *uri = g_strdup_printf("unix:%s/socket", src->dir);
@@ -598,10 +647,12 @@ static Fadump *begin_postcopy(const Machine *m, Fadump *src)
     set_capability(dst, "postcopy-ram");
     qtest_qmp_assert_success(dst->qts, "{ 'execute': 'migrate-incoming', "
                              "'arguments': { 'uri': %s } }", uri);
-    qtest_memset(src->qts, 256 * MiB, 0x5a, 64 * MiB);
-    set_bandwidth(src, 64 * KiB);
+    set_bandwidth(src, 64 * MiB);
     start_migration(src, uri);
-    wait_migration(src, "active");
+    /* boot memory has been sent, and some of it has to be sent again */
+    wait_pages(src, (B + 64 * MiB) / 4096);
+    qtest_memset(src->qts, 70 * MiB, 0x5a, 2 * MiB);
+    set_bandwidth(src, 64 * KiB);
     qtest_qmp_assert_success(src->qts,
                              "{ 'execute': 'migrate-start-postcopy' }");
     while (!runs && g_get_monotonic_time() < end) {
@@ -628,15 +679,18 @@ static void test_postcopy_crash(const void *opaque)
 {
     Fadump *src = start_and_probe(opaque, ""), *dst;
 
-    fill_ram(src);
+    fill_busy_ram(src);
     assert_register(src, OK);
     dst = begin_postcopy(opaque, src);
-    crash(dst);
+    /* the machine stands still until the last page has come */
+    trigger(dst, VIRTIO_FADUMP_TRIGGER_PANIC);
+    g_usleep(G_USEC_PER_SEC / 2);
     wait_migration(src, "postcopy-active");
-    g_assert_cmpint(dump_number(dst, "copied"), ==, B);
     let_go(src);
     stop(src);
+    wait_count(dst, &dst->captured, 1, "panic");
     probe(dst);
+    assert_copied(dst);
     check_dump(dst);
     release(dst);
     wait_given_back(dst);
@@ -648,7 +702,7 @@ static void test_postcopy_crash(const void *opaque)
     assert_register(dst, OK);
     crash(dst);
     probe(dst);
-    g_assert_cmpint(dump_number(dst, "copied"), <, B);
+    g_assert_cmpint(dump_number(dst, "copied"), <, 2 * MiB);
     check_dump(dst);
     stop(dst);
 }
@@ -659,7 +713,7 @@ static void test_postcopy_release(const void *opaque)
     Fadump *src = start_and_probe(opaque, ""), *dst;
     uint64_t addr = 0;
 
-    fill_ram(src);
+    fill_busy_ram(src);
     assert_register(src, OK);
     crash(src);
     probe_features(src, ALL_FEATURES);
@@ -672,7 +726,7 @@ static void test_postcopy_release(const void *opaque)
     release(dst);
     let_go(src);
     stop(src);
-    wait_given_back(dst);
+    reset_until_given_back(dst);
     /* all of RAM can be read */
     while (next_sample(dst, &addr)) {
         qtest_readq(dst->qts, addr);
@@ -688,6 +742,7 @@ static void test_migrate_empty(const void *opaque)
 {
     Fadump *src = start_and_probe(opaque, ""), *dst;
 
+    fill_busy_ram(src);
     assert_register(src, OK);
     dst = begin_postcopy(opaque, src);
     let_go(src);
@@ -715,7 +770,7 @@ static void test_full_fallback(const void *opaque)
     g_assert_nonnull(strstr(f->full_error, "no host memory"));
     check_confinement(f, true);
     probe(f);
-    g_assert_cmpint(dump_number(f, "copied"), ==, B);
+    assert_copied(f);
     check_dump(f);
     release(f);
     system_reset(f);
@@ -750,10 +805,8 @@ void fadump_add_relocate_tests(void)
     add_test("outgoing", Q35_1G, test_outgoing);
     add_test("outgoing", Q35_MEMFD, test_outgoing);
     add_test("outgoing-release", Q35_1G, test_outgoing_release);
-    add_test("outgoing-release", Q35_MEMFD, test_outgoing_release);
     add_test("background-snapshot", Q35_1G, test_background_snapshot);
     add_test("postcopy-crash", Q35_1G, test_postcopy_crash);
-    add_test("postcopy-crash", Q35_MEMFD, test_postcopy_crash);
     add_test("postcopy-release", Q35_1G, test_postcopy_release);
     add_test("postcopy-release", Q35_MEMFD, test_postcopy_release);
     add_test("migrate-empty", Q35_1G, test_migrate_empty);

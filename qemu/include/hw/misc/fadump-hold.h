@@ -73,6 +73,8 @@ typedef struct FadumpHold {
     unsigned long *stale;
     /* the machine's RAM that the window shows is not needed either */
     bool stale_ram;
+    /* nor is the descriptor; a snapshot does not keep what it was */
+    bool stale_desc;
     /* while something is stale and must stay for now: try again */
     QEMUTimer *retry;
     /* memory was lost that cannot be mapped again: there are no more dumps */
