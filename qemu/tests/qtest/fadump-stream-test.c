@@ -145,7 +145,8 @@ static void test_migrate_early(const void *opaque)
     Fadump *src = start_and_probe(m, ""), *dst;
     g_autofree char *path = g_build_filename(src->dir, "stream", NULL);
     g_autofree char *buf = NULL;
-    const uint32_t nr_blocks = 256 / 2;
+    /* of 2 MiB; there is room for all RAM */
+    const uint32_t nr_blocks = 1024 / 2;
     uint8_t *blocks, *nr_swapped;
     gsize len;
 
