@@ -152,11 +152,16 @@ def compare(truth, frames, *stops):
 
 
 def invented(truth, frames):
-    """The first function that a debugger shows and that is not there, or None.
-    crash leaves callers out whose last instruction is the call."""
+    """The first function that a debugger shows and that is not there, or None, as
+    far as the first of a module, of which gdb is not told. crash leaves callers
+    out whose last instruction is the call."""
     left = iter(name for name, _ in truth)
-    return next((name for name, _ in frames
-                 if not _BEGIN.fullmatch(name) and name not in left), None)
+    for name, module in frames:
+        if module:
+            break
+        if not _BEGIN.fullmatch(name) and name not in left:
+            return name
+    return None
 
 
 _BEGIN = re.compile(r'(secondary|common)_startup_64\w*|entry_SYSCALL_64\w*|'
