@@ -10,6 +10,7 @@
 
 #include "qemu/osdep.h"
 #include "qemu/bitmap.h"
+#include "qemu/cutils.h"
 #include "qemu/error-report.h"
 #include "qemu/timer.h"
 #include "qemu/units.h"
@@ -179,16 +180,26 @@ void fadump_hold_settle(FadumpHold *h)
     }
 }
 
+/* A page that is written may have to be saved first, so not all are. */
+static void clear_desc(FadumpHold *h)
+{
+    uint64_t page = qemu_real_host_page_size(), off;
+
+    for (off = 0; off < h->desc_size; off += page) {
+        if (!buffer_is_zero(fadump_hold_desc(h) + off, page)) {
+            memset(fadump_hold_desc(h) + off, 0, page);
+            memory_region_set_dirty(&h->desc, off, page);
+        }
+    }
+}
+
 void fadump_hold_drop(FadumpHold *h)
 {
-    uint64_t size = memory_region_size(&h->desc);
-
     h->holds = false;
     if (fadump_ram_why_stay()) {
-        memset(fadump_hold_desc(h), 0, size);
-        memory_region_set_dirty(&h->desc, 0, size);
+        clear_desc(h);
     } else {
-        discard(h, &h->desc, 0, size, true);
+        discard(h, &h->desc, 0, h->desc_size, true);
     }
     if (h->held_size) {
         bitmap_zero(h->kept, h->nr_blocks);
