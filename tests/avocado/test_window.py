@@ -59,8 +59,7 @@ class Window(FadumpTest):
         window = self.window(guest)
         self.assertGreaterEqual(window.start, 4 << 30, 'below 4 GiB')
         self.assertEqual(window.start % abi.ALIGN, 0)
-        held = descriptor.held_outside()
-        self.assertLess(len(window), held + descriptor.memory() // 4 + 64 * MIB,
+        self.assertLess(len(window), descriptor.memory() + 64 * MIB,
                         'the window takes more than it may ever hold')
         self.assertNotRegex(
             guest.cmd('cat /proc/iomem'),

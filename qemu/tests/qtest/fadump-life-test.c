@@ -108,7 +108,7 @@ static void test_timeout_loop(const void *opaque)
     g_assert_cmpint(f->resets, ==, ++resets);
     wait_count(f, &f->released, 1, "max-boots");
     check_confinement(f, false);
-    step(f, 1000);
+    step(f, 200);
     g_assert_cmpint(f->resets, ==, resets);
     probe(f);
     check_released(f);
@@ -148,7 +148,7 @@ static void test_timeout_ends(const void *opaque)
     step(f, 59);
     probe(f);
     resets = f->resets;
-    step(f, 1000);
+    step(f, 200);
     g_assert_cmpint(f->resets, ==, resets);
     assert_state(f, DUMP_AVAILABLE);
     system_reset(f);
@@ -158,7 +158,7 @@ static void test_timeout_ends(const void *opaque)
     /* the host, while it reads */
     fd = save_to_pipe(f);
     resets = f->resets;
-    step(f, 1000);
+    step(f, 200);
     g_assert_cmpint(f->resets, ==, resets);
     cancel_save(f, 1, fd);
     step(f, 61);
@@ -176,7 +176,7 @@ static void test_timeout_ends(const void *opaque)
     /* and once it has all, for the rest of this boot */
     qmp_save(f, file);
     wait_count(f, &f->save_ended, 1, "completed");
-    step(f, 1000);
+    step(f, 200);
     g_assert_cmpint(f->resets, ==, resets);
     g_assert_cmpint(dump_number(f, "boots"), ==, 0);
     system_reset(f);
@@ -194,7 +194,7 @@ static void test_timeout_ends(const void *opaque)
     /* without it a boot may take for ever */
     f = start_held(opaque, ",boot-timeout=0");
     resets = f->resets;
-    step(f, 10000);
+    step(f, 200);
     g_assert_cmpint(f->resets, ==, resets);
     probe(f);
     assert_state(f, DUMP_AVAILABLE);
@@ -231,7 +231,7 @@ static void test_timeout_migrate(const void *opaque)
         step(dst, 20);
         g_assert_cmpint(dst->resets, ==, resets);
         check_confinement(dst, true);
-        step(dst, i == 2 ? 1000 : 61);
+        step(dst, i == 2 ? 200 : 61);
         g_assert_cmpint(dst->resets, ==, resets + (i == 2 ? 0 : 1));
         g_assert_cmpint(dump_number(dst, "boots"), ==, i == 2 ? 0 : 1);
         check_confinement(dst, true);
