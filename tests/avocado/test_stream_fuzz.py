@@ -6,7 +6,7 @@ made to load that. It refuses the stream, or the machine runs, is reset, and has
 its dump released; whichever it is, QEMU lives, and no sanitizer that it is built
 with has a word to say of the device.
 
-  FADUMP_STREAMS   how many streams of each state (default: 12, or 100 where all
+  FADUMP_STREAMS   how many streams of each state (default: 8, or 100 where all
                    cases are run)
   FADUMP_SEED      of what is changed in them (default: 1)
 """
@@ -24,7 +24,7 @@ from fadump_test import FULL, FadumpTest, GuestError, MIB, abi, build, main
 from vmtest.qmp import QmpError
 
 BOOT = 128 * MIB
-STREAMS = int(os.environ.get('FADUMP_STREAMS', '100' if FULL else '12'))
+STREAMS = int(os.environ.get('FADUMP_STREAMS', '100' if FULL else '8'))
 SEED = os.environ.get('FADUMP_SEED', '1')
 
 CRASH = 'idle register trigger dump desc'
@@ -43,9 +43,6 @@ STATES = {
     'full': (f'{CRASH} wait {LATER}', 'full=on'),
 }
 
-# An object of a migration stream, in full; a subsection of one; an object's end
-SECTION_FULL, SUBSECTION, FOOTER = b'\x04', b'\x05', b'\x7e'
-
 # What a sanitizer says. QEMU has undefined behaviour elsewhere, too, which is
 # not looked for here; memory that is misused is.
 _FINDING = re.compile(r'fadump[\w-]*\.[ch]:\d+:\d+: runtime error|'
@@ -54,19 +51,24 @@ _FINDING = re.compile(r'fadump[\w-]*\.[ch]:\d+:\d+: runtime error|'
 
 
 def device_section(stream):
-    """(start, end) of what the stream says of the device, behind what it says
-    of any virtio device, and of their end."""
+    """(start, end) of what the stream says of the device: behind what it says
+    of any PCI and virtio device, and before what it says of more of that."""
     for match in re.finditer(rb'\x04(....)(.)([^\0]*/virtio-fadump)', stream,
                              re.S):
         if len(match[3]) != match[2][0]:
             continue
         # instance and version
         start = match.end() + 8
-        end = stream.index(FOOTER + match[1], start)
-        # boot memory is the first field of the device's own
-        at = stream.find(struct.pack('>Q', BOOT), start, end)
-        if at >= 0:
-            return at, end
+        end = stream.index(b'\x7e' + match[1], start)
+        # config space, with its length before it, then the queues, each with
+        # its size, its address and where it is
+        config = re.compile(re.escape(struct.pack('>I', abi.config.size)) +
+                            b'[\0-\2]\0\0\0').search(stream, start, end)
+        more = re.compile(rb'\x05.virtio/', re.S).search(stream, start, end)
+        if config and more:
+            at = config.start() + 4 + abi.config.size
+            queues = int.from_bytes(stream[at:at + 4], 'big')
+            return at + 4 + queues * (4 + 8 + 2), more.start()
     raise ValueError('the stream has no fadump-dev')
 
 
@@ -134,7 +136,7 @@ class StreamFuzz(FadumpTest):
         fadump = f'boot-mem={BOOT >> 20}M'
         if properties:
             fadump += ',' + properties
-        return self.new_guest(bare=actions, memory='256M', fadump=fadump,
+        return self.new_guest(bare=actions, memory='512M', fadump=fadump,
                               machine='q35', **options)
 
     def save(self, state):
@@ -166,6 +168,14 @@ class StreamFuzz(FadumpTest):
                         'query-fadump'):
             attempt(command)
 
+    def quit(self, guest):
+        try:
+            guest.qmp.cmd('quit')
+        except (EOFError, ConnectionError):
+            # it is gone before it has answered, or so it should be
+            pass
+        self.assertEqual(guest.wait_exit(60), 0)
+
     def load(self, state, path):
         """Whether QEMU took the stream. It lives, or the test fails."""
         guest = self.bare(state, args=['-incoming', 'defer'],
@@ -185,8 +195,7 @@ class StreamFuzz(FadumpTest):
             self.assertIn(status, ('completed', 'failed'))
             if status == 'completed':
                 self.use(guest)
-            guest.qmp.cmd('quit')
-            self.assertEqual(guest.wait_exit(60), 0)
+            self.quit(guest)
         except (EOFError, ConnectionError, GuestError) as exc:
             with open(guest.qemu_log, encoding='utf-8', errors='replace') as f:
                 said = f.read()[-4000:]

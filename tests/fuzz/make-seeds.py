@@ -222,7 +222,7 @@ def device_seeds():
 SEPARATOR = b'FUZZ'
 OP_READ, OP_WRITE, OP_DMA_PATTERN, OP_NO_PATTERNS = 2, 3, 7, 8
 # the device's regions by their address, and places in the first
-COMMON, DEVICE, NOTIFY = 2, 4, 5
+COMMON, DEVICE, NOTIFY = 0, 2, 3
 FEATURE_SELECT, FEATURE, STATUS, QUEUE, ENABLE, RINGS = 8, 12, 20, 22, 28, 32
 DESC, AVAIL, USED, REQUEST, ANSWER = (
     0x1000000, 0x1002000, 0x1004000, 0x1100000, 0x1200000)
@@ -244,7 +244,8 @@ def generic_seeds():
             op(OP_NO_PATTERNS),
             pattern(struct.pack('<H', index)), pattern(b'\0\0'),
             pattern(struct.pack('<QIHH', REQUEST, len(data), 1, 1)),
-            pattern(struct.pack('<QIHH', ANSWER, room, 2, 0)), pattern(data),
+            # the buffer itself before the next descriptor
+            pattern(data), pattern(struct.pack('<QIHH', ANSWER, room, 2, 0)),
             write(1, NOTIFY, 0, 0)]
 
     def simple(index, kind):

@@ -48,10 +48,11 @@ FUZZERS = {
 TIMEOUT = 20
 
 
-def environment():
+def environment(options):
     env = dict(os.environ)
     env['UBSAN_OPTIONS'] = 'print_stacktrace=1'
-    env['ASAN_OPTIONS'] = 'detect_leaks=1:max_allocation_size_mb=4096'
+    leaks = 0 if '-detect_leaks=0' in options else 1
+    env['ASAN_OPTIONS'] = f'detect_leaks={leaks}:max_allocation_size_mb=4096'
     # so that every byte that GLib hands out is one of its own, with its end
     env['G_SLICE'] = 'always-malloc'
     return env
@@ -64,7 +65,7 @@ def run(program, options, corpora, log):
     result = subprocess.run(
         [program, *options, f'-timeout={TIMEOUT}', '-rss_limit_mb=4096',
          '-print_final_stats=1', *corpora],
-        cwd=HERE, env=environment(), stdin=subprocess.DEVNULL,
+        cwd=HERE, env=environment(options), stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
     text = result.stdout.decode(errors='replace')
     with open(log, 'w', encoding='utf-8') as f:

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
 # Run a test of which QEMU is the one with sanitizers, and fail if one of them
-# had anything to say of our own files. (QEMU goes on at undefined behaviour, for
+# had anything to say of the device's files. (QEMU goes on at undefined behaviour, for
 # there is some elsewhere; misused memory ends it, wherever that was.)
 #
 #   sanitized.sh COMMAND...
@@ -16,7 +16,7 @@ export UBSAN_OPTIONS="print_stacktrace=1:log_path=$logs/log"
 
 rc=0
 "$@" || rc=$?
-if grep -hEA 30 'fadump[a-z_-]*\.[ch]:[0-9]+:[0-9]+: runtime error|ERROR: AddressSanitizer' \
+if grep -hEA 30 'hw/[a-z0-9]+/fadump[a-z_-]*\.[ch]:[0-9]+:[0-9]+: runtime error|ERROR: AddressSanitizer' \
     "$logs"/* 2>/dev/null | sed 's/^/# /' | head -n 200 | grep .; then
     echo "# a sanitizer has found that" >&2
     rc=1

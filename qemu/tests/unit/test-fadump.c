@@ -25,9 +25,10 @@ static GArray *ranges_of(const FadumpRange *r, size_t n)
     return a;
 }
 
+/* not ARRAY_SIZE(): for clang that is no constant if a range is none */
 #define RANGES(...) \
     ranges_of((FadumpRange[]) { __VA_ARGS__ }, \
-              ARRAY_SIZE(((FadumpRange[]) { __VA_ARGS__ })))
+              sizeof((FadumpRange[]) { __VA_ARGS__ }) / sizeof(FadumpRange))
 
 static void assert_ranges(const GArray *got, const FadumpRange *want, size_t n)
 {
