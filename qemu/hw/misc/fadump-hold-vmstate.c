@@ -25,7 +25,10 @@ static int pre_save(void *opaque)
 
     bitmap_copy(h->sent_blocks, h->populated.bitmap, h->nr_blocks);
     h->nr_sent = h->swapped->len;
-    memcpy(h->sent, h->swapped->data, h->nr_sent * sizeof(h->sent[0]));
+    /* an array that was always empty has no data */
+    if (h->nr_sent) {
+        memcpy(h->sent, h->swapped->data, h->nr_sent * sizeof(h->sent[0]));
+    }
     return 0;
 }
 
