@@ -69,7 +69,8 @@ _apt_write_config() {
     : >"$apt_dir/status"
     _apt_sources "$main" "$security" "$keyring" >"$apt_dir/sources.list.new"
     # System settings stay in force (a proxy, say), but for what changes which
-    # versions are seen, and for hooks that act on the system.
+    # versions are seen, and for hooks that act on the system. A mirror may be a
+    # snapshot of some day, with lists that have expired; they are signed even so.
     cat >"$apt_dir/apt.conf.new" <<END
 Dir::Etc::sourcelist "$apt_dir/etc/sources.list";
 Dir::Etc::sourceparts "$apt_dir/etc/none.d";
@@ -93,6 +94,7 @@ APT::Architectures { "$_apt_arch"; };
 #clear DPkg::Post-Invoke;
 APT::Sandbox::User "root";
 Acquire::Languages "none";
+Acquire::Check-Valid-Until "false";
 Acquire::Retries "3";
 Acquire::IndexTargets::deb::DEP-11::DefaultEnabled "false";
 Acquire::IndexTargets::deb::Contents-deb::DefaultEnabled "false";
