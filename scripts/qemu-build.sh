@@ -28,24 +28,6 @@ targets=(qemu-system-x86_64 qemu-img storage-daemon/qemu-storage-daemon
 # How many results of other inputs stay in the cache
 keep_results=12
 
-lay_overlay() {
-    local stage=$base/stage f
-    rm -rf "$stage"
-    cp -al "$base/pristine" "$stage"
-    while read -r f; do
-        qemu_put_patch "$f" "$stage" ||
-            die "$(basename "$f") does not apply to this QEMU tree" \
-                "this series is made against QEMU 10.0 and 10.2; rebase it"
-    done < <(qemu_patch_files)
-    while read -r f; do
-        qemu_put_file "$f" "$stage"
-    done < <(qemu_overlay_files)
-    qemu_put_uapi "$stage"
-    mkdir -p "$base/src"
-    rsync -a --checksum --delete --no-times --omit-dir-times "$stage/" "$base/src/"
-    rm -rf "$stage"
-}
-
 build_tree() {
     step "building QEMU"
     run_logged "$link-build" ninja -C "$base/build" "${targets[@]}"
@@ -72,7 +54,7 @@ build_all() {
     qemu_fetch "$base/pristine"
     qemu_fetch_firmware
     [ ! -d "$result" ] || return 0
-    lay_overlay
+    qemu_lay "$base"
     qemu_configure "$base/src" "$base/build"
     build_tree
     keep_result

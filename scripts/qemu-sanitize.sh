@@ -30,25 +30,6 @@ options=("${configure_opts[@]}" --disable-tools --disable-werror
     --enable-fuzzing --enable-asan --enable-ubsan -Doptimization=1)
 flags=-gline-tables-only
 
-# As qemu-build.sh does, into a tree of this build's own.
-lay_sources() {
-    local stage=$dir/stage f
-    rm -rf "$stage"
-    cp -al "$base/pristine" "$stage"
-    while read -r f; do
-        qemu_put_patch "$f" "$stage" ||
-            die "$(basename "$f") does not apply to this QEMU tree" \
-                "see scripts/qemu-build.sh"
-    done < <(qemu_patch_files)
-    while read -r f; do
-        qemu_put_file "$f" "$stage"
-    done < <(qemu_overlay_files)
-    qemu_put_uapi "$stage"
-    mkdir -p "$dir/src"
-    rsync -a --checksum --delete --no-times --omit-dir-times "$stage/" "$dir/src/"
-    rm -rf "$stage"
-}
-
 configure() {
     # every process adds to the counters of its program when it ends
     local profile="-fprofile-instr-generate=$dir/profile/%m.profraw"
@@ -69,7 +50,7 @@ configure() {
 build() {
     qemu_fetch "$base/pristine"
     qemu_fetch_firmware
-    lay_sources
+    qemu_lay "$dir"
     configure
     step "building QEMU with sanitizers (a first time takes a quarter of an hour)"
     run_logged qemu-sanitize-build ninja -C "$dir/build" "${targets[@]}"

@@ -21,6 +21,8 @@
 #   qemu_put_file FILE TREE   put a file of the overlay into the tree
 #   qemu_put_uapi TREE        and the header of the device's ABI
 #   qemu_put_patch PATCH TREE apply a patch to the tree; 1: it does not apply
+#   qemu_lay DIR              make DIR/src $base/pristine with all of that; what
+#                             does not differ keeps its time, for ninja
 
 # shellcheck disable=SC2154 # common.sh sets top and cache
 
@@ -202,4 +204,22 @@ qemu_put_patch() {
     ! grep '^diff --git ' "$1" >/dev/null ||
         qemu_translate "$1" |
         patch -d "$2" -p1 -f --no-backup-if-mismatch -r - -s
+}
+
+qemu_lay() {
+    local dir=$1 stage=$1/stage f
+    rm -rf "$stage"
+    cp -al "$base/pristine" "$stage"
+    while read -r f; do
+        qemu_put_patch "$f" "$stage" ||
+            die "$(basename "$f") does not apply to this QEMU tree" \
+                "this series is made against QEMU 10.0 and 10.2; rebase it"
+    done < <(qemu_patch_files)
+    while read -r f; do
+        qemu_put_file "$f" "$stage"
+    done < <(qemu_overlay_files)
+    qemu_put_uapi "$stage"
+    mkdir -p "$dir/src"
+    rsync -a --checksum --delete --no-times --omit-dir-times "$stage/" "$dir/src/"
+    rm -rf "$stage"
 }
