@@ -112,8 +112,8 @@ static bool nr_sent_ok(void *opaque, int version_id)
     return h->nr_sent <= FADUMP_MAX_SWAPPED;
 }
 
-static const VMStateDescription vmstate_fadump_hold_range = {
-    .name = "fadump-hold-range",
+const VMStateDescription vmstate_fadump_range = {
+    .name = "fadump-range",
     .version_id = 1,
     .minimum_version_id = 1,
     .fields = (const VMStateField[]) {
@@ -138,7 +138,7 @@ static const VMStateDescription vmstate_fadump_hold_early = {
         VMSTATE_UINT32(nr_sent, FadumpHold),
         VMSTATE_VALIDATE("number of swapped ranges", nr_sent_ok),
         VMSTATE_STRUCT_VARRAY_UINT32(sent, FadumpHold, nr_sent, 1,
-                                     vmstate_fadump_hold_range, FadumpRange),
+                                     vmstate_fadump_range, FadumpRange),
         VMSTATE_END_OF_LIST()
     },
 };

@@ -208,17 +208,6 @@ static bool virtio_fadump_nr_dests_ok(void *opaque, int version_id)
     return s->nr_dests <= FADUMP_MAX_REGIONS;
 }
 
-static const VMStateDescription vmstate_fadump_range = {
-    .name = "fadump-range",
-    .version_id = 1,
-    .minimum_version_id = 1,
-    .fields = (const VMStateField[]) {
-        VMSTATE_UINT64(base, FadumpRange),
-        VMSTATE_UINT64(size, FadumpRange),
-        VMSTATE_END_OF_LIST()
-    },
-};
-
 static const VMStateDescription vmstate_fadump_dest = {
     .name = "fadump-dest",
     .version_id = 1,

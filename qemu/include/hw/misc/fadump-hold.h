@@ -232,6 +232,9 @@ void fadump_hold_settle(FadumpHold *h);
 
 /* ---- fadump-hold-vmstate.c ---- */
 
+/* A FadumpRange in the stream */
+extern const VMStateDescription vmstate_fadump_range;
+
 void fadump_hold_vmstate_register(FadumpHold *h);
 void fadump_hold_vmstate_unregister(FadumpHold *h);
 
