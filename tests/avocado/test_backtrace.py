@@ -133,7 +133,7 @@ class Backtrace(FadumpTest):
         # Debian's newest crash is told not to look for modules, and its bt of
         # Linux 7.1 and later is wrong, whatever the dump: docs/backtraces.md.
         newest = '--no_modules' in build.crash_command(kernel)
-        stops = [backtrace.system_call] if newest else []
+        stops = [backtrace.system_call, backtrace.entry] if newest else []
         frames = backtrace.from_crash(show)
         wrong = {'bt': backtrace.compare(
             [f for f in truth if not newest or not f[1]], frames, *stops)}
@@ -146,10 +146,14 @@ class Backtrace(FadumpTest):
         wrong['gdb bt'] = backtrace.compare(
             truth, gdb[panicked], backtrace.in_module, backtrace.entry)
         # Of the other the kernel said nothing: gdb must know all that crash shows.
+        # How large its first frame is no crash knows, whatever the dump (the same
+        # page): what is wrong there is told, and only the first frame judged.
         other = 1 - panicked
+        invented = None
         if cpus[other] and not newest:
             wrong[f'bt -a, CPU {other}'] = backtrace.invented(gdb[other],
-                                                              cpus[other])
+                                                              cpus[other][:1])
+            invented = backtrace.invented(gdb[other], cpus[other])
         for command in backtrace.drgn_commands():
             if not backtrace.drgn_reads(command, kernel):
                 continue
@@ -157,17 +161,20 @@ class Backtrace(FadumpTest):
                 truth, backtrace.from_drgn(command, kernel, dump,
                                            self.path('drgn.py')),
                 backtrace.in_module)
-        return {tool: what for tool, what in wrong.items() if what}, truth
+        return ({tool: what for tool, what in wrong.items() if what}, invented,
+                truth)
 
     def check(self, kernel, ways):
         wrong = []
         for number, way in enumerate(ways):
             with self.subTest(number=number, way=way):
                 release, dump = self.dump(kernel, way)
-                found, truth = self.judge(release, dump)
+                found, invented, truth = self.judge(release, dump)
                 print(f'# {release} {number} {way}: '
                       f'{" ".join(n for n, _ in truth[:4])} ...: '
-                      f'{found or "right"}', file=sys.stderr, flush=True)
+                      f'{found or "right"}' +
+                      (f'; bt -a of the other CPU has {invented}' if invented
+                       else ''), file=sys.stderr, flush=True)
                 if found:
                     os.rename(dump, self.path(f'wrong-{number}-{way}'))
                     wrong.append((number, way, found))
@@ -177,7 +184,7 @@ class Backtrace(FadumpTest):
 
     def tell_kdumps(self, kernel, number, way):
         try:
-            found, _ = self.judge(*self.kdumps_dump(kernel, way))
+            found, *_ = self.judge(*self.kdumps_dump(kernel, way))
             # Its notes of the others are of what an NMI came to, which is where
             # gdb begins; crash shows the NMI, too.
             found = {tool: what for tool, what in found.items()

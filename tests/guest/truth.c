@@ -109,20 +109,25 @@ static bool ram_above_4g(void)
  * Make the pages present, then keep them where they are: a frame number that
  * is written down must stay true until the crash.
  */
-static void *chunk_map(int fd, off_t off)
+static char *locked_map(size_t len, int fd, off_t off, int advice)
 {
 	int flags = fd < 0 ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED;
-	char *p = mmap(NULL, CHUNK, PROT_READ | PROT_WRITE, flags, fd, off);
+	char *p = mmap(NULL, len, PROT_READ | PROT_WRITE, flags, fd, off);
 
 	if (p == MAP_FAILED)
 		return NULL;
 	if (fd < 0)
-		madvise(p, CHUNK, MADV_NOHUGEPAGE);
-	if (mlock(p, CHUNK)) {
-		munmap(p, CHUNK);
+		madvise(p, len, advice);
+	if (mlock(p, len)) {
+		munmap(p, len);
 		return NULL;
 	}
 	return p;
+}
+
+static char *chunk_map(int fd, off_t off)
+{
+	return locked_map(CHUNK, fd, off, MADV_NOHUGEPAGE);
 }
 
 static void chunk_fill(char *chunk, uint64_t seed, const char *kind)
@@ -171,53 +176,47 @@ static void fill_file(const char *path, const char *kind, uint64_t seed,
 	/* The mapping stays; a dirty page that is cleaned stays in place. */
 }
 
-/*
- * Takes memory that nothing is to be in, quickly: in huge pages where there
- * are some.
- */
-static void hog(size_t len)
-{
-	char *p = mmap(NULL, len, PROT_READ | PROT_WRITE,
-		       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-
-	if (p == MAP_FAILED)
-		return;
-	madvise(p, len, MADV_HUGEPAGE);
-	mlock(p, len);
-}
-
 static void fill_anon(uint64_t seed, size_t want, uint64_t boot_pages,
 		      size_t max_mib)
 {
-	size_t taken = 0, low = 0, high = 0, any = 0, i;
+	size_t taken = 0, low = 0, high = 0, any = 0, len, off, i;
 	bool need_high = ram_above_4g(), need_low = boot_pages;
-	void *chunk;
+	char *p;
 
 	while (taken < max_mib << 20) {
-		size_t l = 0, h = 0;
-
 		if (any >= want && (!need_low || low >= want) &&
 		    (!need_high || high >= want))
 			return;
-		chunk = chunk_map(-1, 0);
-		if (!chunk)
-			break;
-		taken += CHUNK;
-		for (i = 0; i < CHUNK; i += PAGE) {
-			uint64_t pfn = pfn_of((char *)chunk + i);
-
-			l += pfn < boot_pages;
-			h += pfn >= PFN_4G;
+		/*
+		 * Past many pages of the wrong sort at once, and quickly: in
+		 * huge pages where there are some, while there is room.
+		 */
+		len = any < want ? CHUNK : HOG;
+		p = len == HOG ? locked_map(HOG, -1, 0, MADV_HUGEPAGE) : NULL;
+		if (!p) {
+			len = CHUNK;
+			p = chunk_map(-1, 0);
 		}
-		if (any < want || (l && low < want) || (h && high < want)) {
-			chunk_fill(chunk, seed, "anon");
+		if (!p)
+			break;
+		taken += len;
+		for (off = 0; off < len; off += CHUNK) {
+			size_t l = 0, h = 0;
+
+			for (i = 0; i < CHUNK; i += PAGE) {
+				uint64_t pfn = pfn_of(p + off + i);
+
+				l += pfn < boot_pages;
+				h += pfn >= PFN_4G;
+			}
+			if (any >= want && !(l && low < want) &&
+			    !(h && high < want))
+				continue;
+			madvise(p + off, CHUNK, MADV_NOHUGEPAGE);
+			chunk_fill(p + off, seed, "anon");
 			any += CHUNK / PAGE;
 			low += l;
 			high += h;
-		} else {
-			/* Pages of the wrong sort: past many of them at once. */
-			hog(HOG);
-			taken += HOG;
 		}
 	}
 	errx(2, "after %zu MiB: %zu pages, %zu of them in boot memory, %zu above 4 GiB; %zu of each were wanted",
