@@ -212,6 +212,10 @@ class Destination(Modes):
             r'zone +Movable\n(?:.*\n)*? +managed +(\d+)',
             guest.cmd('cat /proc/zoneinfo')))
 
+    def iomem(self, guest, what):
+        return [(int(a, 16), int(b, 16) + 1, name) for a, b, name in re.findall(
+            rf'([0-9a-f]+)-([0-9a-f]+) : ({what})', guest.cmd('cat /proc/iomem'))]
+
     def check_registration(self, guest):
         pieces = self.pieces(guest)
         at = 0
@@ -228,9 +232,7 @@ class Destination(Modes):
             self.assertFalse([b for b in pieces if
                               a[1] < b[0] + b[2] and b[0] < a[1] + a[2]])
         # Neither in what is no memory, nor in the kernel.
-        iomem = [(int(a, 16), int(b, 16) + 1, what) for a, b, what in re.findall(
-            r'([0-9a-f]+)-([0-9a-f]+) : (System RAM|Kernel \w+)',
-            guest.cmd('cat /proc/iomem'))]
+        iomem = self.iomem(guest, r'System RAM|Kernel \w+')
         for _, dst, length in pieces:
             kinds = [what.split()[0] for start, end, what in iomem
                      if dst < end and start < dst + length]
@@ -239,10 +241,18 @@ class Destination(Modes):
 
     def check_stays_online(self, guest, pieces):
         """A block that is a destination does not go offline."""
-        block = int(guest.cmd('cat /sys/devices/system/memory/'
-                              'block_size_bytes'), 16)
-        state = ('/sys/devices/system/memory/memory'
-                 f'{(pieces[0][1] + block - 1) // block}/state')
+        memory = '/sys/devices/system/memory'
+        size = int(guest.cmd(f'cat {memory}/block_size_bytes'), 16)
+        # What the kernel itself lies in, wherever, can never go offline.
+        kernel = self.iomem(guest, r'Kernel \w+')
+        blocks = [block for _, dst, length in pieces
+                  for block in range(dst // size, (dst + length - 1) // size + 1)
+                  if guest.cmd(f'cat {memory}/memory{block}/valid_zones') ==
+                  'Movable' and not any(
+                      start < (block + 1) * size and block * size < end
+                      for start, end, _ in kernel)]
+        self.assertTrue(blocks, pieces)
+        state = f'{memory}/memory{blocks[0]}/state'
         self.assertNotEqual(guest.run(f'echo offline > {state}')[0], 0)
         self.assertEqual(guest.cmd(f'cat {state}'), 'online')
         self.assertRegex(guest.cmd('dmesg'),

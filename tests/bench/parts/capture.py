@@ -3,6 +3,7 @@
 
 import os
 import subprocess
+import time
 
 from lab import GIB, MIB, NO_FULL, capture, method, size_name
 
@@ -24,6 +25,10 @@ in the same run (`tests/bench/copy.c`): by moving page tables, by a copy with al
 processors at once, and by a copy through a buffer of 32 MiB, as QEMU's pseries
 machine does it for its guests; *warm* is the same to memory that was in use
 before.
+
+Under disk load the guest is Linux, with eight processes that read and write a
+file of the host's through `cache=none`: the time that it takes to stop those
+requests is part of the pause.
 '''
 
 DEFAULT = 'private memory (default)'
@@ -41,6 +46,21 @@ PROGRAM = {'mremap': 'host program: moved',
            'bounce-warm': 'host program: copied through 32 MiB, warm'}
 
 
+IDLE = 'no load'
+LOADS = (
+    # name, how the disk is attached
+    (IDLE, ('-device', 'virtio-blk-pci,drive=load')),
+    ('virtio-blk', ('-device', 'virtio-blk-pci,drive=load')),
+    ('virtio-blk, IOThread', ('-object', 'iothread,id=io', '-device',
+                              'virtio-blk-pci,drive=load,iothread=io')),
+)
+# Four that read and four that write, until the crash
+LOAD = ('for i in 1 2 3 4; do (while :; do '
+        'dd if=/dev/vda of=/dev/null bs=16k iflag=direct; done) & '
+        '(while :; do dd if=/dev/zero of=/dev/vda bs=16k oflag=direct; done) & '
+        'done 2> /dev/null')
+
+
 def properties(boot_mem):
     return 'full=on' if boot_mem == 'full' else f'boot-mem={boot_mem}'
 
@@ -56,6 +76,33 @@ def one(lab, record, run, table, case, x, peer, memory, boot_mem, vcpus):
         guest.wait_tiny(2, 120 * build.TIMEOUT_SCALE)
         record.add(table, case, name, run, dump['capture-ns'] / 1e6, x,
                    method(dump))
+
+
+def loaded(lab, record, run, load, peer):
+    case, attached = load
+    name, backend, prop = peer
+    disk = lab.path('load.img')
+    with open(disk, 'wb') as f:
+        f.write(os.urandom(MIB) * 256)
+    with record.attempt(run, ('load', case, name)), \
+            lab.guest('capture-load', GIB, backend=backend, vcpus=4,
+                      spare=512 * MIB,
+                      fadump=properties(512 * MIB) + prop,
+                      args=['-drive', f'file={disk},format=raw,if=none,'
+                            'id=load,cache=none,aio=threads',
+                            *attached]) as guest:
+        guest.boot()
+        if case != IDLE:
+            guest.cmd(LOAD)
+            time.sleep(2)
+        start = len(guest.qmp.poll())
+        guest.qmp.cmd('fadump-trigger')
+        dump = guest.qmp.wait_event('FADUMP_CAPTURED',
+                                    120 * build.TIMEOUT_SCALE,
+                                    start)['data']['dump']
+        record.add('load', case, name, run, dump['capture-ns'] / 1e6,
+                   method=method(dump))
+    os.unlink(disk)
 
 
 def program(lab, record, run, table, case, size):
@@ -95,6 +142,8 @@ def measure(lab, record):
                  'vCPUs, with 1 GiB of RAM and 512 MiB of boot memory', 'ms',
                  'vCPUs', [DEFAULT], plot='lines', xlabel='vCPUs',
                  ylabel='pause (ms)')
+    record.table('load', 'Disk load, with 1 GiB of RAM, 512 MiB of boot memory '
+                 'and 4 vCPUs', 'ms', 'disk', [(IDLE, DEFAULT)])
     if lab.has_full():
         boots.append(full)
     else:
@@ -113,3 +162,6 @@ def measure(lab, record):
             for peer in GUESTS:
                 one(lab, record, run, 'vcpus', str(vcpus), vcpus, peer, GIB,
                     512 * MIB, vcpus)
+        for load in LOADS:
+            for peer in GUESTS[:2]:
+                loaded(lab, record, run, load, peer)
