@@ -124,8 +124,8 @@ class Backtrace(FadumpTest):
 
     def judge(self, kernel, dump):
         """What is wrong, by tool; and what all of it is judged by."""
-        show, of_all, log, *of_cpus = self.crash_session(
-            kernel, dump, 'bt', 'bt -a', 'log',
+        show, of_all, log, registers, *of_cpus = self.crash_session(
+            kernel, dump, 'bt', 'bt -a', 'log', 'help -r',
             'set -c 0', 'gdb bt', 'set -c 1', 'gdb bt',
             allow=[r'Cannot access memory|Backtrace stopped|'
                    r'gdb: invalid kernel virtual address'])
@@ -146,11 +146,15 @@ class Backtrace(FadumpTest):
         wrong['gdb bt'] = backtrace.compare(
             truth, gdb[panicked], backtrace.in_module, backtrace.entry)
         # Of the other the kernel said nothing: gdb must know all that crash shows.
-        # How large its first frame is no crash knows, whatever the dump (the same
-        # page): what is wrong there is told, and only the first frame judged.
+        # How large its first frame is no crash knows, whatever the dump, and of a
+        # CPU in user mode it shows an old stack (the same page): what is wrong
+        # there is told, and only the first frame judged.
         other = 1 - panicked
         invented = None
-        if cpus[other] and not newest:
+        user = re.search(rf'(?m)^CPU {other}:\n +RIP: 0000', registers)
+        if user:
+            invented = ' '.join(name for name, _ in cpus[other])
+        elif cpus[other] and not newest:
             wrong[f'bt -a, CPU {other}'] = backtrace.invented(gdb[other],
                                                               cpus[other][:1])
             invented = backtrace.invented(gdb[other], cpus[other])
