@@ -38,7 +38,7 @@ dlopened=(/lib/x86_64-linux-gnu/libgcc_s.so.1)
 
 # With what these depend on. Loaded by modalias or by name.
 modules=(virtio_pci virtio_blk virtio_console virtio_net virtio_rng virtio_scsi
-    virtio_balloon virtio_mem ata_piix ahci sd_mod sr_mod ext4 crc32c_generic crc32c_intel
+    virtio_balloon virtio_mem ata_piix ahci nvme sd_mod sr_mod ext4 crc32c_generic crc32c_intel
     e1000 e1000e i6300esb iTCO_wdt lpc_ich i2c_i801 pvpanic-pci qemu_fw_cfg)
 
 # What it takes from which suites, unpacked in $root

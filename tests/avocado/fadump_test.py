@@ -353,14 +353,18 @@ def children_cpu():
     return used.ru_utime + used.ru_stime
 
 
-def truth(*args, check=True):
-    """Run the truth program on the host; its status and output."""
-    proc = subprocess.run([build.host_program('truth'), *map(str, args)],
+def run_here(name, *args, check=True):
+    """Run a guests' test program on the host; its status and output."""
+    proc = subprocess.run([build.host_program(name), *map(str, args)],
                           capture_output=True, text=True, check=False)
     if check and proc.returncode:
-        raise AssertionError(f'truth {" ".join(map(str, args))}: '
+        raise AssertionError(f'{name} {" ".join(map(str, args))}: '
                              f'{proc.stdout}{proc.stderr}')
     return proc.returncode, proc.stdout
+
+
+def truth(*args, check=True):
+    return run_here('truth', *args, check=check)
 
 
 def tap_runner():
@@ -414,4 +418,4 @@ def main():
 
 __all__ = ['Disk', 'FADUMP', 'FULL', 'FadumpTest', 'GIB', 'Guest',
            'GuestError', 'MIB', 'VMCORE', 'abi', 'build', 'full_only', 'main',
-           'truth']
+           'run_here', 'truth']

@@ -49,6 +49,8 @@ void fadump_hold_begin(FadumpHold *h)
     fadump_prealloc_stop(g_steal_pointer(&h->prealloc));
     h->quiet = fadump_quiesce_begin(&quiet);
     h->why_stay = fadump_ram_why_stay() ?: (quiet ? NULL : "busy IOThread");
+    /* of no IOThread any more: they stand still */
+    h->has_requests = fadump_ram_has_requests();
     h->holds = true;
     /* there is going to be another one */
     h->stale_desc = false;
@@ -152,8 +154,12 @@ static uint32_t set_aside(FadumpHold *h, FadumpHeld *held, bool may_relocate,
     const char *why_not_moved = why;
     uint64_t size = held->range.size;
 
-    if (!why && h->move && try_move(h, &held->dst, &held->src, size,
-                                    &why_not_moved)) {
+    /* a disk would be written from what comes in the place of its data */
+    if (!why && h->has_requests) {
+        why_not_moved = "disk requests in flight";
+    }
+    if (!why_not_moved && h->move && try_move(h, &held->dst, &held->src, size,
+                                              &why_not_moved)) {
         held->method = VIRTIO_FADUMP_METHOD_MOVED;
     } else if (h->broken) {
         error_setg(errp, "memory of the host was lost");

@@ -6,12 +6,14 @@
 
 #include "qemu/osdep.h"
 #include "qapi/error.h"
+#include "block/block_int-common.h"
 #include "exec/address-spaces.h"
 #include "hw/boards.h"
 #include "hw/mem/memory-device.h"
 #include "hw/misc/fadump-ram.h"
 #include "migration/misc.h"
 #include "standard-headers/linux/virtio_fadump.h"
+#include "system/block-backend.h"
 #include "system/runstate.h"
 #include "system/system.h"
 
@@ -130,4 +132,18 @@ const char *fadump_ram_why_stay(void)
         return "locked";
     }
     return NULL;
+}
+
+bool fadump_ram_has_requests(void)
+{
+    BlockBackend *blk = NULL;
+
+    while ((blk = blk_all_next(blk))) {
+        BlockDriverState *bs = blk_bs(blk);
+
+        if (bs && blk_get_attached_dev(blk) && qatomic_read(&bs->in_flight)) {
+            return true;
+        }
+    }
+    return false;
 }

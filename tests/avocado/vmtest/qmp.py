@@ -61,6 +61,17 @@ class Qmp:
                    array.array('i', fds))] if fds else []
         data = json.dumps(message).encode() + b'\n'
         self.sock.sendall(data[self.sock.sendmsg([data], rights):])
+        return self._answer(command)
+
+    def together(self, *commands):
+        """Commands without arguments, of which none waits for another's
+        answer to arrive here."""
+        self.sock.sendall(b''.join(json.dumps({'execute': c}).encode()
+                                   for c in commands))
+        for command in commands:
+            self._answer(command)
+
+    def _answer(self, command):
         deadline = time.monotonic() + self.timeout
         while True:
             answer = self._read(deadline)

@@ -276,4 +276,8 @@ void blk_check(void);
 /* the disk's first IO_LEN bytes are 64-bit numbers: this one at that offset */
 u64 blk_content(u64 offset);
 
+/* dog.c: watchdogs, set to act after twice that time */
+void dog_i6300esb(unsigned int ms);
+void dog_tco(void);
+
 #endif

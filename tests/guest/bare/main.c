@@ -8,6 +8,7 @@
  *			idle boot says "finished" and stops
  *	to=WHERE	boot memory's destination: host (default), guest, mixed
  *	boot=N		MiB of boot memory to ask for (0: what the device chooses)
+ *	dog=N		ms after which the watchdog expires, twice (10)
  *
  * Then actions. Those behind "idle" are for boots without a dump, those behind
  * "dump" for boots with one:
@@ -16,6 +17,8 @@
  *	touch		the same, one word a page whatever stride says
  *	code		put code at CODE_ADDR and run it often
  *	io		disk requests in flight, that read into boot memory
+ *	dog		set the watchdog, an i6300esb
+ *	tco		the same with q35's own, whose time is 2.4 s
  *	register unregister
  *	trigger triple reset hang	end, with known registers
  *	desc		read the descriptor; the next ones need it
@@ -46,7 +49,7 @@
 #define MULTIBOOT_CMDLINE	16
 
 static char cmdline[1024];
-static u64 seed = 1, stride = 512, times = 1, boot_mem;
+static u64 seed = 1, stride = 512, times = 1, boot_mem, dog = 10;
 static const char *destination = "host";
 
 /* mov $value, %eax; ret */
@@ -207,6 +210,8 @@ static void do_action(const char *word)
 	ACTION("touch", stride = PAGE_SIZE; do_fill(crashed.seed));
 	ACTION("code", do_code());
 	ACTION("io", mem_fill(IO_ADDR, IO_LEN, crashed.seed, 8); blk_submit());
+	ACTION("dog", dog_i6300esb(dog));
+	ACTION("tco", dog_tco());
 	ACTION("register", do_register());
 	ACTION("unregister", fadump_request(VIRTIO_FADUMP_REQ_UNREGISTER));
 	ACTION("trigger", do_end(crash_trigger, crash_reset));
@@ -295,6 +300,9 @@ void bare_main(uint32_t info)
 		value = option(word, "boot=");
 		if (value)
 			boot_mem = number(value);
+		value = option(word, "dog=");
+		if (value)
+			dog = number(value);
 		if (!strcmp(word, "idle"))
 			break;
 	}

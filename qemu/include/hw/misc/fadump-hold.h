@@ -85,6 +85,7 @@ typedef struct FadumpHold {
     /* while a dump is being set aside */
     FadumpQuiet *quiet;
     const char *why_stay;
+    bool has_requests;
 
     /* of FadumpFresh: preallocated RAM that pages were moved from last */
     GArray *fresh;

@@ -37,4 +37,10 @@ const FadumpRamRun *fadump_ram_find(const GArray *runs, uint64_t addr);
  */
 const char *fadump_ram_why_stay(void);
 
+/*
+ * Whether disks have requests in flight, which know RAM by its host addresses:
+ * what is written from there must not change. Under the BQL.
+ */
+bool fadump_ram_has_requests(void);
+
 #endif /* HW_MISC_FADUMP_RAM_H */
