@@ -4,12 +4,10 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
  * The dump does not change while it is held, so a thread can read it with the
- * guest running and without the BQL. The file has no name until it is complete
- * and on stable storage.
+ * guest running and without the BQL.
  */
 
 #include "qemu/osdep.h"
-#include <glib/gstdio.h>
 #include <poll.h>
 #include "qemu/bswap.h"
 #include "qemu/cutils.h"
@@ -23,8 +21,8 @@
 #include "qapi/error.h"
 #include "hw/misc/fadump-elf.h"
 #include "hw/misc/fadump-ram.h"
+#include "hw/misc/fadump-save-target.h"
 #include "hw/misc/fadump-save.h"
-#include "monitor/monitor.h"
 #include "standard-headers/linux/virtio_fadump.h"
 #include "system/system.h"
 #include "trace.h"
@@ -58,14 +56,7 @@ struct FadumpSave {
     QemuSemaphore ended;
 
     /* set before the thread starts, then its own */
-    int fd;
-    /* the name to give, NULL if it has one or is no file */
-    char *path;
-    /* the name it has while it is written, NULL if it has none */
-    char *temp;
-    /* a regular file */
-    bool seekable;
-    bool socket;
+    FadumpTarget target;
     GByteArray *header;
     GArray *parts;      /* of SavePart */
     GPtrArray *regions; /* referenced MemoryRegion */
@@ -75,159 +66,6 @@ struct FadumpSave {
     uint64_t written;
     bool cancel;
 };
-
-/* ------------------------------------------------------------------ */
-/* Where it goes                                                      */
-
-/*
- * A file without a name, where the file system can do that: then nothing is
- * left of it whatever happens to this process.
- */
-static bool open_unnamed(FadumpSave *save, Error **errp)
-{
-    g_autofree char *dir = g_path_get_dirname(save->path);
-
-    save->fd = open(dir, O_TMPFILE | O_WRONLY | O_CLOEXEC, 0600);
-    if (save->fd >= 0) {
-        return true;
-    }
-    if (errno != EOPNOTSUPP && errno != EISDIR && errno != ENOENT &&
-        errno != EINVAL) {
-        error_setg_errno(errp, errno, "cannot create a file in %s", dir);
-        return false;
-    }
-    save->temp = g_strdup_printf("%s.XXXXXX", save->path);
-    save->fd = g_mkstemp_full(save->temp, O_WRONLY | O_CLOEXEC, 0600);
-    if (save->fd < 0) {
-        error_setg_errno(errp, errno, "cannot create %s", save->temp);
-        g_clear_pointer(&save->temp, g_free);
-        return false;
-    }
-    return true;
-}
-
-static bool open_file(FadumpSave *save, const char *path, Error **errp)
-{
-    struct stat st;
-
-    if (!*path) {
-        error_setg(errp, "parameter 'protocol' has no file name after 'file:'");
-        return false;
-    }
-    /*
-     * What was passed by add-fd, devices and pipes cannot be replaced. A pipe
-     * that nobody reads must not keep the open waiting.
-     */
-    if (strstart(path, "/dev/fdset/", NULL)) {
-        save->fd = qemu_open(path, O_WRONLY, errp);
-        return save->fd >= 0;
-    }
-    if (stat(path, &st) == 0 && !S_ISREG(st.st_mode)) {
-        save->fd = qemu_open(path, O_WRONLY | O_NONBLOCK, errp);
-        return save->fd >= 0;
-    }
-    save->path = g_strdup(path);
-    return open_unnamed(save, errp);
-}
-
-static bool open_target(FadumpSave *save, const char *protocol, Error **errp)
-{
-    struct stat st;
-    const char *p;
-
-    if (strstart(protocol, "fd:", &p)) {
-        save->fd = monitor_get_fd(monitor_cur(), p, errp);
-        if (save->fd < 0) {
-            return false;
-        }
-    } else if (strstart(protocol, "file:", &p)) {
-        if (!open_file(save, p, errp)) {
-            return false;
-        }
-    } else {
-        error_setg(errp,
-                   "parameter 'protocol' must start with 'file:' or 'fd:'");
-        return false;
-    }
-    if (fstat(save->fd, &st)) {
-        error_setg_errno(errp, errno, "cannot use the file");
-        return false;
-    }
-    save->seekable = S_ISREG(st.st_mode);
-    if (save->seekable && ftruncate(save->fd, 0)) {
-        error_setg_errno(errp, errno, "cannot empty the file");
-        return false;
-    }
-    save->socket = S_ISSOCK(st.st_mode);
-    return true;
-}
-
-static bool sync_dir(const char *path, Error **errp)
-{
-    g_autofree char *dir = g_path_get_dirname(path);
-    int fd = qemu_open(dir, O_RDONLY | O_DIRECTORY, errp);
-    bool ok;
-
-    if (fd < 0) {
-        return false;
-    }
-    /* some file systems cannot, and need not */
-    ok = fsync(fd) == 0 || errno == EINVAL;
-    if (!ok) {
-        error_setg_errno(errp, errno, "cannot sync %s", dir);
-    }
-    qemu_close(fd);
-    return ok;
-}
-
-/* Put what was written on stable storage, then give it its name. */
-static bool publish(FadumpSave *save, Error **errp)
-{
-    g_autofree char *self = g_strdup_printf("/proc/self/fd/%d", save->fd);
-
-    if (fsync(save->fd) && errno != EINVAL && errno != EROFS) {
-        error_setg_errno(errp, errno, "cannot sync the file");
-        return false;
-    }
-    if (!save->path) {
-        return true;
-    }
-    if (qatomic_read(&save->cancel)) {
-        return false;
-    }
-    if (!save->temp) {
-        if (linkat(AT_FDCWD, self, AT_FDCWD, save->path,
-                   AT_SYMLINK_FOLLOW) == 0) {
-            return sync_dir(save->path, errp);
-        }
-        if (errno != EEXIST) {
-            error_setg_errno(errp, errno, "cannot create %s", save->path);
-            return false;
-        }
-        /* link does not replace, rename does */
-        save->temp = g_strdup_printf("%s.%08" PRIx32, save->path,
-                                     g_random_int());
-        if (linkat(AT_FDCWD, self, AT_FDCWD, save->temp, AT_SYMLINK_FOLLOW)) {
-            error_setg_errno(errp, errno, "cannot create %s", save->temp);
-            g_clear_pointer(&save->temp, g_free);
-            return false;
-        }
-    }
-    if (rename(save->temp, save->path)) {
-        error_setg_errno(errp, errno, "cannot create %s", save->path);
-        return false;
-    }
-    g_clear_pointer(&save->temp, g_free);
-    return sync_dir(save->path, errp);
-}
-
-static void unlink_temp(FadumpSave *save)
-{
-    if (save->temp) {
-        unlink(save->temp);
-        g_clear_pointer(&save->temp, g_free);
-    }
-}
 
 /* ------------------------------------------------------------------ */
 /* What is written                                                    */
@@ -307,14 +145,14 @@ static bool plan(FadumpSave *save, const uint8_t *desc, const GArray *window,
 static ssize_t write_some(FadumpSave *save, const uint8_t *buf, size_t size,
                           uint64_t offset)
 {
-    struct pollfd pfd = { .fd = save->fd, .events = POLLOUT };
+    struct pollfd pfd = { .fd = save->target.fd, .events = POLLOUT };
     int ret;
 
-    if (save->seekable) {
-        return pwrite(save->fd, buf, size, offset);
+    if (save->target.seekable) {
+        return pwrite(save->target.fd, buf, size, offset);
     }
-    if (save->socket) {
-        return send(save->fd, buf, size, MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (save->target.socket) {
+        return send(save->target.fd, buf, size, MSG_DONTWAIT | MSG_NOSIGNAL);
     }
     ret = poll(&pfd, 1, 0);
     if (ret <= 0) {
@@ -322,7 +160,7 @@ static ssize_t write_some(FadumpSave *save, const uint8_t *buf, size_t size,
         return -1;
     }
     /* a pipe that has room has room for this */
-    return write(save->fd, buf, MIN(size, PIPE_BUF));
+    return write(save->target.fd, buf, MIN(size, PIPE_BUF));
 }
 
 /* Write @size bytes at @offset; false with errno set. */
@@ -333,7 +171,7 @@ static bool write_bytes(FadumpSave *save, const uint8_t *buf, size_t size,
         ssize_t n = write_some(save, buf, size, offset);
 
         if (n < 0 && errno == EAGAIN) {
-            struct pollfd pfd = { .fd = save->fd, .events = POLLOUT };
+            struct pollfd pfd = { .fd = save->target.fd, .events = POLLOUT };
 
             if (qatomic_read(&save->cancel)) {
                 errno = ECANCELED;
@@ -352,7 +190,7 @@ static bool write_bytes(FadumpSave *save, const uint8_t *buf, size_t size,
         buf += n;
         size -= n;
         offset += n;
-        if (!save->seekable) {
+        if (!save->target.seekable) {
             qatomic_set(&save->written, save->written + n);
         }
     }
@@ -392,20 +230,20 @@ static bool write_parts(FadumpSave *save, Error **errp)
             if (qatomic_read(&save->cancel)) {
                 return false;
             }
-            if (!(save->seekable ? write_sparse : write_bytes)(
+            if (!(save->target.seekable ? write_sparse : write_bytes)(
                     save, part->host + pos, n, offset)) {
                 error_setg_errno(errp, errno, "cannot write at %" PRIu64
                                  " of %" PRIu64 " bytes", offset, save->total);
                 return false;
             }
             offset += n;
-            if (save->seekable) {
+            if (save->target.seekable) {
                 qatomic_set(&save->written, offset);
             }
         }
     }
     /* it may end in a hole */
-    if (save->seekable && ftruncate(save->fd, save->total)) {
+    if (save->target.seekable && ftruncate(save->target.fd, save->total)) {
         error_setg_errno(errp, errno, "cannot set the size of the file");
         return false;
     }
@@ -431,14 +269,13 @@ static void *save_thread(void *opaque)
 {
     FadumpSave *save = opaque;
     bool ok = write_parts(save, &save->err) && !qatomic_read(&save->cancel) &&
-              publish(save, &save->err);
+              fadump_target_publish(&save->target, &save->cancel, &save->err);
 
-    if (!ok && save->seekable && ftruncate(save->fd, 0)) {
+    if (!ok && save->target.seekable && ftruncate(save->target.fd, 0)) {
         /* then half a dump stays in a file that was passed to us */
         warn_report("fadump-save: cannot empty the file: %s", strerror(errno));
     }
-    qemu_close(save->fd);
-    unlink_temp(save);
+    fadump_target_close(&save->target);
     if (ok) {
         save->status = FADUMP_SAVE_STATUS_COMPLETED;
     } else if (qatomic_read(&save->cancel)) {
@@ -489,19 +326,17 @@ FadumpSave *fadump_save_start(const char *protocol, const uint8_t *desc,
     save->id = qemu_uuid_unparse_strdup(&id);
     save->parts = g_array_new(false, false, sizeof(SavePart));
     save->regions = g_ptr_array_new_with_free_func(region_unref);
-    save->fd = -1;
+    save->target.fd = -1;
     save->done = done;
     save->opaque = opaque;
 
-    if (!plan(save, desc, window, errp) || !open_target(save, protocol, errp)) {
-        if (save->fd >= 0) {
-            qemu_close(save->fd);
-        }
-        unlink_temp(save);
+    if (!plan(save, desc, window, errp) ||
+        !fadump_target_open(&save->target, protocol, errp)) {
+        fadump_target_close(&save->target);
         fadump_save_free(save);
         return NULL;
     }
-    trace_fadump_save_start(save->total, save->seekable);
+    trace_fadump_save_start(save->total, save->target.seekable);
     save->active = true;
     save->status = FADUMP_SAVE_STATUS_ACTIVE;
     qemu_sem_init(&save->ended, 0);
@@ -548,7 +383,6 @@ void fadump_save_free(FadumpSave *save)
         g_byte_array_unref(save->header);
     }
     error_free(save->err);
-    g_free(save->path);
     g_free(save->id);
     g_free(save);
 }

@@ -433,3 +433,31 @@ void check_core(Fadump *f, const char *path, uint64_t size)
     }
     g_assert_cmpint(found, >, samples * 9 / 10);
 }
+
+int64_t dump_number(Fadump *f, const char *name)
+{
+    QDict *info = qtest_qmp_assert_success_ref(f->qts, "{ 'execute': "
+                                               "'query-fadump' }");
+    int64_t n = qdict_get_int(qdict_get_qdict(info, "dump"), name);
+
+    qobject_unref(info);
+    return n;
+}
+
+void assert_copied(Fadump *f)
+{
+    g_assert_cmpint(dump_number(f, "moved"), ==, 0);
+    g_assert_cmpint(dump_number(f, "swapped"), ==, 0);
+    /* all but some ROM */
+    g_assert_cmpint(dump_number(f, "copied"), >, B - MiB);
+}
+
+void check_dump(Fadump *f)
+{
+    g_autoptr(GByteArray) desc = read_descriptor(f);
+    unsigned count[4];
+
+    check_places(f, desc, count);
+    g_assert_cmpint(count[0] + count[VIRTIO_FADUMP_WHERE_GUEST], ==, 0);
+    g_assert_cmpint(count[VIRTIO_FADUMP_WHERE_WINDOW], >, 3);
+}

@@ -132,3 +132,33 @@ Fadump *load_from(const Machine *m, const char *path, const Fadump *old,
     }
     return f;
 }
+
+Fadump *start_faulty(const Machine *m, const char *faults, const char *more)
+{
+    g_autofree char *library = g_test_build_filename(G_TEST_BUILT,
+                                                     "libfadump-faults.so",
+                                                     NULL);
+    Fadump *f;
+
+    g_assert_true(g_file_test(library, G_FILE_TEST_EXISTS));
+    g_setenv("LD_PRELOAD", library, true);
+    g_setenv("FADUMP_FAULTS", faults, true);
+    f = start_and_probe(m, more);
+    g_unsetenv("LD_PRELOAD");
+    g_unsetenv("FADUMP_FAULTS");
+    return f;
+}
+
+void crash(Fadump *f)
+{
+    unsigned captured = f->captured;
+
+    trigger_panic(f);
+    wait_count(f, &f->captured, captured + 1, "panic");
+}
+
+void release(Fadump *f)
+{
+    assert_request(f, RELEASE, OK);
+    assert_state(f, IDLE);
+}

@@ -224,6 +224,20 @@ uint32_t register_all(Fadump *f)
     return request_full(f, reg, size, NULL, 0, 0, NULL);
 }
 
+uint32_t discard(Fadump *f, uint64_t addr, uint64_t len)
+{
+    const struct virtio_fadump_discard req = {
+        .hdr = {
+            .type = cpu_to_le32(VIRTIO_FADUMP_REQ_DISCARD),
+            .size = cpu_to_le32(sizeof(req)),
+        },
+        .addr = cpu_to_le64(addr),
+        .len = cpu_to_le64(len),
+    };
+
+    return request_full(f, &req, sizeof(req), NULL, 0, 0, NULL);
+}
+
 /* Whatever was refused, the device is IDLE and takes a good registration. */
 void assert_unharmed(Fadump *f)
 {

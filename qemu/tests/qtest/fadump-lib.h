@@ -207,6 +207,8 @@ uint32_t register_all(Fadump *f);
 size_t vmcoreinfo_note(uint8_t *buf);
 size_t crash_note(uint8_t *buf);
 
+uint32_t discard(Fadump *f, uint64_t addr, uint64_t len);
+
 #define assert_request(f, name, expected) \
     g_assert_cmpint(request(f, VIRTIO_FADUMP_REQ_##name), ==, \
                     VIRTIO_FADUMP_S_##expected)
@@ -232,6 +234,13 @@ void assert_qmp_refused(Fadump *f, const char *command);
 /* A boolean of query-fadump */
 bool query_flag(Fadump *f, const char *name);
 bool query_early(Fadump *f);
+
+/* A crash that must be captured, whatever is the matter */
+void crash(Fadump *f);
+void release(Fadump *f);
+
+/* start_and_probe() with fadump-faults.c preloaded, and told @faults */
+Fadump *start_faulty(const Machine *m, const char *faults, const char *more);
 
 /* Wait until the migration is at @goal: completed, failed. */
 void wait_migration(Fadump *f, const char *goal);
@@ -262,6 +271,13 @@ void check_core(Fadump *f, const char *path, uint64_t size);
 void save_memory(Fadump *f, uint64_t addr, uint64_t size, const char *path);
 void assert_zero(Fadump *f, uint64_t addr, uint64_t size);
 
+/* All of RAM's samples are in the dump, wherever it says that they are. */
+void check_dump(Fadump *f);
+/* Of query-fadump's dump */
+int64_t dump_number(Fadump *f, const char *name);
+/* All of boot memory but some ROM was. */
+void assert_copied(Fadump *f);
+
 GByteArray *read_descriptor(Fadump *f);
 GArray *check_descriptor(Fadump *f, const GByteArray *desc, uint32_t cause);
 void check_descriptor_copies(Fadump *f, const GByteArray *desc);
@@ -276,6 +292,27 @@ void assert_window(Fadump *f, bool shown);
 /* No dump is held, and nothing is left of one. */
 void check_released(Fadump *f);
 uint64_t total_size(const Span *r);
+
+/* ------------------------------------------------------------------ */
+/* fadump-lib-memory.c: QEMU's memory, as the host has it             */
+
+/* Of a part of QEMU's address space */
+typedef struct Mapping {
+    uint64_t rss;
+    /* mappings that have this in their VmFlags */
+    unsigned nr, nr_dontdump, nr_mergeable, nr_nohuge;
+} Mapping;
+
+Mapping look_at(Fadump *f, uint64_t start, uint64_t size);
+/* The held area, in the window behind the descriptor */
+Mapping look_at_held(Fadump *f);
+/* Where a RAM block lies in QEMU's address space */
+uint64_t block_address(Fadump *f, const char *name);
+uint64_t held_address(Fadump *f);
+/* Memory is given back when nothing has anything against it any more, */
+void wait_given_back(Fadump *f);
+/* and what stood in for RAM at a reset after that. */
+void reset_until_given_back(Fadump *f);
 
 /* ------------------------------------------------------------------ */
 /* fadump-SUBJECT-test.c                                              */
@@ -293,5 +330,7 @@ void fadump_add_property_tests(void);
 void fadump_add_life_tests(void);
 void fadump_add_guard_tests(void);
 void fadump_add_relocate_tests(void);
+void fadump_add_fault_tests(void);
+void fadump_add_live_tests(void);
 
 #endif /* FADUMP_LIB_H */

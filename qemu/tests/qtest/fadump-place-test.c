@@ -222,20 +222,6 @@ static void test_full(const void *opaque)
     stop(f);
 }
 
-static uint32_t discard(Fadump *f, uint64_t addr, uint64_t len)
-{
-    const struct virtio_fadump_discard req = {
-        .hdr = {
-            .type = cpu_to_le32(VIRTIO_FADUMP_REQ_DISCARD),
-            .size = cpu_to_le32(sizeof(req)),
-        },
-        .addr = cpu_to_le64(addr),
-        .len = cpu_to_le64(len),
-    };
-
-    return request_full(f, &req, sizeof(req), NULL, 0, 0, NULL);
-}
-
 /* What was saved can be given back while the rest is still held. */
 static void test_discard(const void *opaque)
 {

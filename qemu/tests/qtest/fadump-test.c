@@ -27,6 +27,8 @@ int main(int argc, char **argv)
     fadump_add_life_tests();
     fadump_add_guard_tests();
     fadump_add_relocate_tests();
+    fadump_add_fault_tests();
+    fadump_add_live_tests();
 
     return g_test_run();
 }

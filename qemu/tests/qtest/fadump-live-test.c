@@ -1,0 +1,282 @@
+/*
+ * QTest cases for fadump-dev: in the middle of a migration
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * What is set aside, and given back, while RAM is being sent or received.
+ */
+
+#include "qemu/osdep.h"
+#include "fadump-lib.h"
+
+static void set_capability(Fadump *f, const char *name)
+{
+    qtest_qmp_assert_success(f->qts, "{ 'execute': "
+        "'migrate-set-capabilities', 'arguments': { 'capabilities': [ "
+        "{ 'capability': %s, 'state': true } ] } }", name);
+}
+
+static void set_bandwidth(Fadump *f, uint64_t bytes)
+{
+    qtest_qmp_assert_success(f->qts, "{ 'execute': 'migrate-set-parameters', "
+        "'arguments': { 'max-bandwidth': %" PRIu64 ", "
+        "'max-postcopy-bandwidth': %" PRIu64 " } }", bytes, bytes);
+}
+
+static void start_migration(Fadump *f, const char *uri)
+{
+    qtest_qmp_assert_success(f->qts, "{ 'execute': 'migrate', 'arguments': "
+                             "{ 'uri': %s } }", uri);
+}
+
+/* There is a lot to be sent. */
+static void fill_busy_ram(Fadump *f)
+{
+    qtest_memset(f->qts, 512 * MiB, 0x5a, 256 * MiB);
+    fill_ram(f);
+}
+
+/* A migration to @path that does not get far until it is let go */
+static void migrate_slowly(Fadump *f, const char *path)
+{
+    g_autofree char *uri = g_strdup_printf("file:%s", path);
+
+    set_bandwidth(f, 64 * KiB);
+    start_migration(f, uri);
+    wait_migration(f, "active");
+}
+
+/* Wait until so many pages of RAM have been sent. */
+static void wait_pages(Fadump *f, int64_t expected)
+{
+    gint64 end = g_get_monotonic_time() + TIMEOUT_US;
+    int64_t pages = 0;
+
+    while (pages < expected && g_get_monotonic_time() < end) {
+        QDict *rsp = qtest_qmp_assert_success_ref(f->qts, "{ 'execute': "
+                                                  "'query-migrate' }");
+        QDict *ram = qdict_get_qdict(rsp, "ram");
+
+        /* not there before it has begun */
+        if (ram) {
+            pages = qdict_get_int(ram, "duplicate") +
+                    qdict_get_int(ram, "normal");
+        }
+        qobject_unref(rsp);
+        g_usleep(10000);
+    }
+    g_assert_cmpint(pages, >=, expected);
+}
+
+static void let_go(Fadump *f)
+{
+    set_bandwidth(f, 100 * GiB);
+    wait_migration(f, "completed");
+}
+
+/* A crash in the middle of an outgoing migration arrives with it. */
+static void test_outgoing(const void *opaque)
+{
+    Fadump *src = start_and_probe(opaque, ""), *dst;
+    g_autofree char *path = g_build_filename(src->dir, "stream", NULL);
+
+    fill_busy_ram(src);
+    assert_register(src, OK);
+    migrate_slowly(src, path);
+    crash(src);
+    probe_features(src, ALL_FEATURES);
+    assert_copied(src);
+    check_dump(src);
+    g_assert_cmpint(discard(src, 64 * MiB, 2 * MiB), ==, VIRTIO_FADUMP_S_BUSY);
+    let_go(src);
+    dst = load_from(opaque, path, src, "completed");
+    unlink(path);
+    stop(src);
+    assert_state(dst, DUMP_AVAILABLE);
+    check_dump(dst);
+    probe_features(dst, ALL_FEATURES);
+    g_assert_cmpint(discard(dst, 64 * MiB, 2 * MiB), ==, VIRTIO_FADUMP_S_OK);
+    release(dst);
+    wait_given_back(dst);
+    stop(dst);
+}
+
+/* Memory that is released meanwhile stays until the migration has ended. */
+static void test_outgoing_release(const void *opaque)
+{
+    Fadump *f = start_and_probe(opaque, "");
+    g_autofree char *path = g_build_filename(f->dir, "stream", NULL);
+
+    fill_busy_ram(f);
+    assert_register(f, OK);
+    crash(f);
+    probe(f);
+    migrate_slowly(f, path);
+    release(f);
+    g_assert_cmpint(look_at_held(f).rss, >, 0);
+    qtest_qmp_assert_success(f->qts, "{ 'execute': 'migrate_cancel' }");
+    wait_given_back(f);
+    unlink(path);
+    probe(f);
+    assert_unharmed(f);
+    stop(f);
+}
+
+/* A snapshot is of when it began, whatever is released while it is written. */
+static void test_background_snapshot(const void *opaque)
+{
+    Fadump *f = start_and_probe(opaque, ""), *dst;
+    g_autofree char *path = g_build_filename(f->dir, "stream", NULL);
+
+    fill_busy_ram(f);
+    assert_register(f, OK);
+    crash(f);
+    probe(f);
+    set_capability(f, "background-snapshot");
+    migrate_slowly(f, path);
+    /* of devices, too, then */
+    wait_pages(f, 1);
+    release(f);
+    let_go(f);
+    wait_given_back(f);
+    dst = load_from(opaque, path, f, "completed");
+    unlink(path);
+    stop(f);
+    assert_state(dst, DUMP_AVAILABLE);
+    check_dump(dst);
+    stop(dst);
+}
+
+/* A postcopy migration to a machine that runs, and has not all of its RAM. */
+static Fadump *begin_postcopy(const Machine *m, Fadump *src)
+{
+    g_autofree char *uri = g_strdup_printf("unix:%s/socket", src->dir);
+    Fadump *dst = start(m, " -incoming defer");
+    gint64 end = g_get_monotonic_time() + TIMEOUT_US;
+    bool runs = false;
+
+    set_capability(src, "postcopy-ram");
+    set_capability(dst, "postcopy-ram");
+    qtest_qmp_assert_success(dst->qts, "{ 'execute': 'migrate-incoming', "
+                             "'arguments': { 'uri': %s } }", uri);
+    set_bandwidth(src, 64 * MiB);
+    start_migration(src, uri);
+    /* boot memory has been sent, and some of it has to be sent again */
+    wait_pages(src, (B + 64 * MiB) / 4096);
+    qtest_memset(src->qts, 70 * MiB, 0x5a, 2 * MiB);
+    set_bandwidth(src, 64 * KiB);
+    qtest_qmp_assert_success(src->qts,
+                             "{ 'execute': 'migrate-start-postcopy' }");
+    while (!runs && g_get_monotonic_time() < end) {
+        QDict *info = qtest_qmp_assert_success_ref(dst->qts, "{ 'execute': "
+                                                   "'query-status' }");
+
+        runs = qdict_get_bool(info, "running");
+        qobject_unref(info);
+        g_usleep(10000);
+    }
+    g_assert_true(runs);
+    wait_migration(src, "postcopy-active");
+    find_device(dst);
+    dst->dev->bar = src->dev->bar;
+    dst->dev->vdev.features = src->dev->vdev.features;
+    dst->dev->vdev.features_negotiated = true;
+    dst->window = src->window;
+    dst->window_len = src->window_len;
+    return dst;
+}
+
+/* Pages that have not come yet are fetched, and are in the dump. */
+static void test_postcopy_crash(const void *opaque)
+{
+    Fadump *src = start_and_probe(opaque, ""), *dst;
+
+    fill_busy_ram(src);
+    assert_register(src, OK);
+    dst = begin_postcopy(opaque, src);
+    /* the machine stands still until the last page has come */
+    trigger(dst, VIRTIO_FADUMP_TRIGGER_PANIC);
+    g_usleep(G_USEC_PER_SEC / 2);
+    wait_migration(src, "postcopy-active");
+    let_go(src);
+    stop(src);
+    wait_count(dst, &dst->captured, 1, "panic");
+    probe(dst);
+    assert_copied(dst);
+    check_dump(dst);
+    release(dst);
+    wait_given_back(dst);
+
+    /* and then all is as ever */
+    system_reset(dst);
+    probe(dst);
+    fill_ram(dst);
+    assert_register(dst, OK);
+    crash(dst);
+    probe(dst);
+    g_assert_cmpint(dump_number(dst, "copied"), <, 2 * MiB);
+    check_dump(dst);
+    stop(dst);
+}
+
+/* What is given back counts as received, and would never come. */
+static void test_postcopy_release(const void *opaque)
+{
+    Fadump *src = start_and_probe(opaque, ""), *dst;
+    uint64_t addr = 0;
+
+    fill_busy_ram(src);
+    assert_register(src, OK);
+    crash(src);
+    probe_features(src, ALL_FEATURES);
+    dst = begin_postcopy(opaque, src);
+    assert_state(dst, DUMP_AVAILABLE);
+    probe_features(dst, ALL_FEATURES);
+    g_assert_cmpint(discard(dst, 64 * MiB, 2 * MiB), ==, VIRTIO_FADUMP_S_BUSY);
+    check_dump(dst);
+    wait_migration(src, "postcopy-active");
+    release(dst);
+    let_go(src);
+    stop(src);
+    reset_until_given_back(dst);
+    /* all of RAM can be read */
+    while (next_sample(dst, &addr)) {
+        qtest_readq(dst->qts, addr);
+        addr += 4096;
+    }
+    probe(dst);
+    assert_unharmed(dst);
+    stop(dst);
+}
+
+/* Memory that holds nothing is allocated by a migration on neither host. */
+static void test_migrate_empty(const void *opaque)
+{
+    Fadump *src = start_and_probe(opaque, ""), *dst;
+
+    fill_busy_ram(src);
+    assert_register(src, OK);
+    dst = begin_postcopy(opaque, src);
+    let_go(src);
+    g_assert_cmpint(look_at_held(src).rss, ==, 0);
+    g_assert_cmpint(look_at_held(dst).rss, ==, 0);
+    stop(src);
+    /* and it is there when it is wanted */
+    crash(dst);
+    probe(dst);
+    assert_state(dst, DUMP_AVAILABLE);
+    stop(dst);
+}
+
+void fadump_add_live_tests(void)
+{
+    add_test("outgoing", Q35_1G, test_outgoing);
+    add_test("outgoing", Q35_MEMFD, test_outgoing);
+    add_test("outgoing-release", Q35_1G, test_outgoing_release);
+    add_test("background-snapshot", Q35_1G, test_background_snapshot);
+    add_test("postcopy-crash", Q35_1G, test_postcopy_crash);
+    add_test("postcopy-release", Q35_1G, test_postcopy_release);
+    add_test("postcopy-release", Q35_MEMFD, test_postcopy_release);
+    add_test("migrate-empty", Q35_1G, test_migrate_empty);
+    add_test("migrate-empty", Q35_MEMFD, test_migrate_empty);
+}
