@@ -70,11 +70,18 @@ class Disks(InFlight):
     """Eight threads that write and eight that read, with direct I/O, half of
     each from and to boot memory, on a disk that is much slower."""
 
-    def throttle(self, guest, requests):
-        guest.qmp.cmd('qom-set', path='/objects/slow', property='limits',
-                      value={'iops-total': requests})
+    def throttle(self, guest, requests, own=False):
+        """Requests in a second, or 0; own: by the drive's own limit, before
+        they come to a node"""
+        if own:
+            guest.qmp.execute('block_set_io_throttle', {
+                'id': 'drive', 'iops': requests, 'iops_rd': 0, 'iops_wr': 0,
+                'bps': 0, 'bps_rd': 0, 'bps_wr': 0})
+        else:
+            guest.qmp.cmd('qom-set', path='/objects/slow', property='limits',
+                          value={'iops-total': requests})
 
-    def check(self, device, name, modules, machine='q35'):
+    def check(self, device, name, modules, machine='q35', own=False):
         image = self.path('disk.img')
         run_here('flight', 'write', image, 2 * DISK, SEED)
         guest = self.start(machine, modules, [
@@ -83,7 +90,7 @@ class Disks(InFlight):
             '-blockdev', 'driver=throttle,node-name=disk,file=file,'
             'throttle-group=slow', *device])
         before = guest.mem_total()
-        self.throttle(guest, SLOW)
+        self.throttle(guest, SLOW, own)
         guest.cmd(f'flight run /dev/{name} {DISK} {SEED} {BOOT} /tmp/read '
                   '> /tmp/said 2>&1 & '
                   'while [ ! -s /tmp/said ]; do sleep 0.1; done; '
@@ -96,7 +103,7 @@ class Disks(InFlight):
         guest.crash()
 
         self.assert_captured(guest)
-        self.throttle(guest, 0)
+        self.throttle(guest, 0, own)
         guest.cmd(f'modprobe -a {modules}')
         # The disk works, and has what was written to it, or what was there.
         said = guest.cmd(f'flight disk /dev/{name} {2 * DISK} {SEED}')
@@ -131,8 +138,8 @@ class Disks(InFlight):
         """
         :avocado: tags=machine:q35,kernel:6.1
         """
-        self.check(['-device', 'ide-hd,drive=disk,bus=ide.0'], 'sda',
-                   'ahci sd_mod')
+        self.check(['-device', 'ide-hd,drive=disk,bus=ide.0,id=drive'], 'sda',
+                   'ahci sd_mod', own=True)
 
     @full_only
     def test_ide(self):
