@@ -115,6 +115,50 @@ static void test_in_background(const void *opaque)
     stop(then);
 }
 
+/* A machine that has gone leaves memory that both have to the other one. */
+static void test_gone(void)
+{
+    static const char *const caps[] = { "x-ignore-shared", NULL };
+    g_autofree char *path = NULL, *uri = NULL, *opts = NULL, *ram = NULL;
+    Machine m = { "gone", .ram = { { 0, RAM } }, .boot = { { 0, B } } };
+    uint8_t page[4096], got[4096];
+    Fadump *src, *dst;
+    uint64_t addr;
+    int fd;
+
+    ram = shared_ram("384M", &fd);
+    m.opts = opts = g_strdup_printf("-M q35 -m 384M -smp 2%s -device "
+                                    "fadump-dev,boot-mem=128M", ram);
+    src = start_busy(&m, true);
+    path = g_build_filename(src->dir, "stream", NULL);
+    uri = g_strdup_printf("file:%s", path);
+    use_capabilities(src, caps);
+    limit_bandwidth(src, 16 * KiB);
+    migrate_to(src, uri);
+    wait_sent(src);
+    /* what the dump was in is given back when the migration has ended */
+    act_on(src, RELEASE);
+    limit_bandwidth(src, 100 * GiB);
+    wait_migration(src, "completed");
+    kill(qtest_pid(src->qts), SIGSTOP);
+    dst = load_with(&m, path, src, "completed", caps);
+    unlink(path);
+    /* RAM is there again now */
+    system_reset(dst);
+    fill_ram(dst);
+    kill(qtest_pid(src->qts), SIGCONT);
+    g_usleep(3 * G_USEC_PER_SEC / 2);
+    settle(src);
+    for (addr = 0; next_sample(dst, &addr); addr += 4096) {
+        make_pattern(page, addr);
+        qtest_bufread(dst->qts, addr, got, sizeof(got));
+        g_assert_cmpmem(got, sizeof(got), page, sizeof(page));
+    }
+    stop(dst);
+    stop(src);
+    close(fd);
+}
+
 static void add_acts(const char *name, void (*fn)(const void *opaque))
 {
     static const char *const names[] = { "crash", "release", "discard" };
@@ -132,4 +176,5 @@ void fadump_add_midway_tests(void)
 {
     add_acts("before-switch", test_before_switch);
     add_acts("in-background", test_in_background);
+    qtest_add_func("fadump/gone", test_gone);
 }
