@@ -145,11 +145,39 @@ static void test_two_policies(void)
     stop(f);
 }
 
+/* Where no policy may be set there is none to be taken back. */
+static void test_forbidden(void)
+{
+    g_autofree char *library = g_test_build_filename(G_TEST_BUILT,
+                                                     "libfadump-faults.so",
+                                                     NULL);
+    int out = memfd_create("stderr", 0), own = dup(STDERR_FILENO);
+    char said[4096] = "";
+    Fadump *f;
+
+    g_setenv("LD_PRELOAD", library, true);
+    g_setenv("FADUMP_FAULTS", "mbind", true);
+    dup2(out, STDERR_FILENO);
+    f = start(Q35_1G, "");
+    dup2(own, STDERR_FILENO);
+    close(own);
+    g_unsetenv("LD_PRELOAD");
+    g_unsetenv("FADUMP_FAULTS");
+
+    crash(f, NULL, 0, "moved");
+    stop(f);
+    g_assert_cmpint(pread(out, said, sizeof(said) - 1, 0), >=, 0);
+    g_assert_null(strstr(said, "NUMA"));
+    g_assert_null(strstr(said, "preload"));
+    close(out);
+}
+
 void fadump_add_numa_tests(void)
 {
     qtest_add_data_func("fadump/bound/ram", NULL, test_bound);
     qtest_add_data_func("fadump/bound/memfd", "memfd", test_bound);
     qtest_add_func("fadump/two-policies", test_two_policies);
+    qtest_add_func("fadump/mbind-forbidden", test_forbidden);
 }
 #else
 static void test_skip(void)
