@@ -33,7 +33,7 @@ configure_opts=(
     --disable-gtk --disable-sdl --disable-vnc --disable-opengl --disable-curses
     --disable-spice --disable-libusb --disable-xen --disable-gnutls
     --disable-rust --audio-drv-list=
-    --enable-kvm --enable-tcg --enable-slirp --enable-fdt=system
+    --enable-kvm --enable-tcg --enable-slirp --enable-fdt=system --enable-numa
     --enable-vhost-kernel --enable-vhost-user --enable-vhost-net
     --enable-trace-backends=log --enable-debug-info --enable-werror
 )

@@ -114,6 +114,10 @@ const char *fadump_ram_why_stay(void)
     if (migration_is_running()) {
         return "migration";
     }
+    /* another QEMU may have the same memory, and runs the guest in it */
+    if (runstate_check(RUN_STATE_POSTMIGRATE)) {
+        return "migrated";
+    }
     /* pages that have not come yet are waited for at the old addresses */
     if (migration_in_incoming_postcopy() ||
         runstate_check(RUN_STATE_INMIGRATE)) {

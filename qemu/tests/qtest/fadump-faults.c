@@ -9,10 +9,12 @@
  *   mremap       mremap(MREMAP_FIXED) unmaps its destination, and fails
  *   mmap         what has been unmapped so cannot be mapped again
  *   populate=N   the N-th madvise(MADV_POPULATE_WRITE) fails
+ *   mbind        no policy may be set, as in many containers
  */
 
 #include "qemu/osdep.h"
 #include <dlfcn.h>
+#include <sys/syscall.h>
 #include "qemu/atomic.h"
 
 #ifndef MADV_POPULATE_WRITE
@@ -76,4 +78,17 @@ int madvise(void *addr, size_t len, int advice)
         real = dlsym(RTLD_NEXT, "madvise");
     }
     return real(addr, len, advice);
+}
+
+long mbind(void *addr, unsigned long len, int mode, const unsigned long *nodes,
+           unsigned long max, unsigned flags);
+
+long mbind(void *addr, unsigned long len, int mode, const unsigned long *nodes,
+           unsigned long max, unsigned flags)
+{
+    if (wanted("mbind")) {
+        errno = EPERM;
+        return -1;
+    }
+    return syscall(SYS_mbind, addr, len, mode, nodes, max, flags);
 }

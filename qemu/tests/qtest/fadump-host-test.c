@@ -20,12 +20,6 @@ static uint64_t save_total(Fadump *f, const char *status)
     return total;
 }
 
-static void qmp_save(Fadump *f, const char *protocol)
-{
-    qtest_qmp_assert_success(f->qts, "{ 'execute': 'fadump-save', "
-                             "'arguments': { 'protocol': %s } }", protocol);
-}
-
 static void assert_save_refused(Fadump *f, const char *protocol)
 {
     QDict *error = qtest_qmp_assert_failure_ref(f->qts, "{ 'execute': "

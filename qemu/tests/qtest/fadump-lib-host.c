@@ -5,6 +5,7 @@
  */
 
 #include "qemu/osdep.h"
+#include <glib-unix.h>
 #include "qemu/timer.h"
 #include "fadump-lib.h"
 
@@ -72,65 +73,155 @@ bool query_early(Fadump *f)
     return query_flag(f, "early");
 }
 
-static char *migration_status(QTestState *qts)
-{
-    QDict *rsp = qtest_qmp_assert_success_ref(qts,
-                                              "{ 'execute': 'query-migrate' }");
-    char *status = g_strdup(qdict_get_try_str(rsp, "status") ?: "none");
+/* ------------------------------------------------------------------ */
+/* Snapshots                                                          */
 
-    qobject_unref(rsp);
-    return status;
+char *hmp(Fadump *f, const char *command)
+{
+    return qtest_hmp(f->qts, "%s", command);
 }
 
-void wait_migration(Fadump *f, const char *goal)
+void assert_hmp(Fadump *f, const char *command)
 {
-    gint64 end = g_get_monotonic_time() + 4 * TIMEOUT_US;
+    g_autofree char *said = hmp(f, command);
 
-    for (;;) {
-        g_autofree char *status = migration_status(f->qts);
+    g_assert_cmpstr(said, ==, "");
+}
 
-        if (g_str_equal(status, goal)) {
+/* The options for a disk that has room for snapshots, or NULL: no qemu-img */
+char *snapshot_disk(char **image)
+{
+    g_autofree char *dir = g_path_get_dirname(g_getenv("QTEST_QEMU_BINARY"));
+    g_autofree char *beside = g_build_filename(dir, "qemu-img", NULL);
+    const char *img = g_getenv("QTEST_QEMU_IMG") ?: beside;
+    g_autofree char *cmd = NULL;
+    int fd = g_file_open_tmp("fadump-test-XXXXXX", image, NULL);
+
+    g_assert_cmpint(fd, >=, 0);
+    close(fd);
+    cmd = g_strdup_printf("%s create -q -f qcow2 %s 64M", img, *image);
+    if (!g_file_test(img, G_FILE_TEST_IS_EXECUTABLE) ||
+        !g_spawn_command_line_sync(cmd, NULL, NULL, NULL, NULL)) {
+        unlink(*image);
+        g_test_skip("there is no qemu-img");
+        return NULL;
+    }
+    return g_strdup_printf(" -drive if=none,id=d,format=qcow2,file=%s",
+                           *image);
+}
+
+/* ------------------------------------------------------------------ */
+/* A dump that the host reads                                         */
+
+void qmp_save(Fadump *f, const char *protocol)
+{
+    qtest_qmp_assert_success(f->qts, "{ 'execute': 'fadump-save', "
+                             "'arguments': { 'protocol': %s } }", protocol);
+}
+
+/* Pass @fd as @name; the test keeps its own. */
+void pass_fd(Fadump *f, int fd, const char *name)
+{
+    qtest_qmp_fds_assert_success(f->qts, &fd, 1, "{ 'execute': 'getfd', "
+                                 "'arguments': { 'fdname': %s } }", name);
+}
+
+/* A save that does not end before it is read from, and where to read */
+int save_to_pipe(Fadump *f)
+{
+    int fds[2];
+
+    g_assert_true(g_unix_open_pipe(fds, FD_CLOEXEC, NULL));
+    pass_fd(f, fds[1], "pipe");
+    qmp_save(f, "fd:pipe");
+    close(fds[1]);
+    return fds[0];
+}
+
+void cancel_save(Fadump *f, unsigned ended, int fd)
+{
+    qtest_qmp_assert_success(f->qts, "{ 'execute': 'fadump-save-cancel' }");
+    wait_count(f, &f->save_ended, ended, "cancelled");
+    close(fd);
+}
+
+/* ------------------------------------------------------------------ */
+/* All of a dump                                                      */
+
+/* What fadump-save writes of the dump: a file that is in memory alone */
+int save_core(Fadump *f)
+{
+    int fd = memfd_create("core", MFD_CLOEXEC);
+
+    g_assert_cmpint(fd, >=, 0);
+    pass_fd(f, fd, "core");
+    qmp_save(f, "fd:core");
+    wait_count(f, &f->save_ended, f->save_ended + 1, "completed");
+    return fd;
+}
+
+void assert_same_core(int a, int b)
+{
+    g_autofree char *bufs = g_malloc(2 * MiB);
+    off_t at = 0;
+    ssize_t n;
+
+    while ((n = pread(a, bufs, MiB, at)) > 0) {
+        g_assert_cmpint(pread(b, bufs + MiB, MiB, at), ==, n);
+        g_assert_true(memcmp(bufs, bufs + MiB, n) == 0);
+        at += n;
+    }
+    g_assert_cmpint(n, ==, 0);
+    g_assert_cmpint(pread(b, bufs, 1, at), ==, 0);
+    g_assert_cmpint(at, >, MiB);
+}
+
+/* All of fill_ram() is there. */
+void check_whole_core(Fadump *f, int core)
+{
+    g_autofree char *path = g_strdup_printf("/proc/self/fd/%d", core);
+    struct stat st;
+
+    g_assert_cmpint(fstat(core, &st), ==, 0);
+    check_core(f, path, st.st_size);
+}
+
+void check_whole_dump(Fadump *f)
+{
+    int core = save_core(f);
+
+    check_whole_core(f, core);
+    close(core);
+}
+
+/* @addr of the crashed RAM was set aside by @method. */
+void check_method(const GByteArray *desc, uint64_t addr, uint32_t method)
+{
+    const struct virtio_fadump_desc *h = (const void *)desc->data;
+    const struct virtio_fadump_range *r = (const void *)
+        (desc->data + le64_to_cpu(h->ranges_off));
+    uint32_t i;
+
+    for (i = 0; i < le32_to_cpu(h->nr_ranges); i++) {
+        if (addr - le64_to_cpu(r[i].addr) < le64_to_cpu(r[i].len)) {
+            g_assert_cmpint(le32_to_cpu(r[i].method), ==, method);
             return;
         }
-        if (g_str_equal(status, "failed") || g_str_equal(status, "completed") ||
-            g_get_monotonic_time() > end) {
-            g_test_message("migration: %s, expected %s", status, goal);
-            g_test_fail();
-            return;
-        }
-        g_usleep(10000);
     }
+    g_assert_not_reached();
 }
 
-void save_to(Fadump *f, const char *path)
+/* Give back the dump that is held; then all is as ever. */
+void check_release(Fadump *f)
 {
-    g_autofree char *uri = g_strdup_printf("file:%s", path);
-
-    qtest_qmp_assert_success(f->qts, "{ 'execute': 'migrate', 'arguments': "
-                             "{ 'uri': %s } }", uri);
-    wait_migration(f, "completed");
-}
-
-/* Load @path into a machine like that of @old, and find its device as it is. */
-Fadump *load_from(const Machine *m, const char *path, const Fadump *old,
-                  const char *goal)
-{
-    g_autofree char *uri = g_strdup_printf("file:%s", path);
-    Fadump *f = start(m, " -incoming defer");
-
-    qtest_qmp_assert_success(f->qts, "{ 'execute': 'migrate-incoming', "
-                             "'arguments': { 'uri': %s, "
-                             "'exit-on-error': false } }", uri);
-    wait_migration(f, goal);
-    if (g_str_equal(goal, "completed")) {
-        find_device(f);
-        f->dev->bar = old->dev->bar;
-        f->dev->vdev.features = old->dev->vdev.features;
-        f->dev->vdev.features_negotiated = true;
-        f->window = old->window;
-        f->window_len = old->window_len;
-    }
-    return f;
+    probe_features(f, ALL_FEATURES);
+    assert_state(f, DUMP_AVAILABLE);
+    assert_request(f, RELEASE, OK);
+    check_released(f);
+    system_reset(f);
+    check_confinement(f, false);
+    probe_features(f, ALL_FEATURES);
+    assert_unharmed(f);
 }
 
 Fadump *start_faulty(const Machine *m, const char *faults, const char *more)

@@ -81,6 +81,21 @@ uint32_t request(Fadump *f, uint32_t type)
     return status;
 }
 
+/* Have the device free what it holds of a part of the crashed RAM. */
+uint32_t request_discard(Fadump *f, uint64_t addr, uint64_t len)
+{
+    const struct virtio_fadump_discard req = {
+        .hdr = {
+            .type = cpu_to_le32(VIRTIO_FADUMP_REQ_DISCARD),
+            .size = cpu_to_le32(sizeof(req)),
+        },
+        .addr = cpu_to_le64(addr),
+        .len = cpu_to_le64(len),
+    };
+
+    return request_full(f, &req, sizeof(req), NULL, 0, 0, NULL);
+}
+
 /*
  * The answer to GET_BOOT_MEM for @size, in host byte order, with room for @room
  * ranges; the caller frees.
@@ -222,20 +237,6 @@ uint32_t register_all(Fadump *f)
     qtest_bufwrite(f->qts, CRASH_NOTE_ADDR, crash, sizeof(crash));
     reg = make_register(regions, 3 + mem->nr_ranges, mem->size, &size);
     return request_full(f, reg, size, NULL, 0, 0, NULL);
-}
-
-uint32_t discard(Fadump *f, uint64_t addr, uint64_t len)
-{
-    const struct virtio_fadump_discard req = {
-        .hdr = {
-            .type = cpu_to_le32(VIRTIO_FADUMP_REQ_DISCARD),
-            .size = cpu_to_le32(sizeof(req)),
-        },
-        .addr = cpu_to_le64(addr),
-        .len = cpu_to_le64(len),
-    };
-
-    return request_full(f, &req, sizeof(req), NULL, 0, 0, NULL);
 }
 
 /* Whatever was refused, the device is IDLE and takes a good registration. */

@@ -379,6 +379,17 @@ void trigger_panic(Fadump *f)
     g_assert_cmpint(f->panicked, ==, 0);
 }
 
+/* A crash that must be captured, and the driver of the next boot */
+void crash_and_probe(Fadump *f)
+{
+    unsigned captured = f->captured;
+
+    trigger_panic(f);
+    wait_count(f, &f->captured, captured + 1, "panic");
+    probe_features(f, ALL_FEATURES);
+    assert_state(f, DUMP_AVAILABLE);
+}
+
 void add_test(const char *name, const Machine *m,
               void (*fn)(const void *opaque))
 {

@@ -163,6 +163,8 @@ void write_config(Fadump *f, uint64_t off, const void *buf, size_t len);
 void trigger(Fadump *f, uint32_t value);
 /* and wait for the reset */
 void trigger_panic(Fadump *f);
+/* A crash that must be captured, and the driver of the next boot */
+void crash_and_probe(Fadump *f);
 
 /* ------------------------------------------------------------------ */
 /* fadump-lib-request.c: requests, as a driver sends them             */
@@ -207,8 +209,11 @@ uint32_t register_all(Fadump *f);
 size_t vmcoreinfo_note(uint8_t *buf);
 size_t crash_note(uint8_t *buf);
 
-uint32_t discard(Fadump *f, uint64_t addr, uint64_t len);
+uint32_t request_discard(Fadump *f, uint64_t addr, uint64_t len);
 
+#define assert_discard(f, addr, len, expected) \
+    g_assert_cmpint(request_discard(f, addr, len), ==, \
+                    VIRTIO_FADUMP_S_##expected)
 #define assert_request(f, name, expected) \
     g_assert_cmpint(request(f, VIRTIO_FADUMP_REQ_##name), ==, \
                     VIRTIO_FADUMP_S_##expected)
@@ -242,11 +247,90 @@ void release(Fadump *f);
 /* start_and_probe() with fadump-faults.c preloaded, and told @faults */
 Fadump *start_faulty(const Machine *m, const char *faults, const char *more);
 
+/* A command of the human monitor; and one that says nothing if all is well */
+char *hmp(Fadump *f, const char *command);
+void assert_hmp(Fadump *f, const char *command);
+/* Options for a disk that has room for snapshots, the caller unlinks @image */
+char *snapshot_disk(char **image);
+
+/* fadump-save */
+void qmp_save(Fadump *f, const char *protocol);
+void pass_fd(Fadump *f, int fd, const char *name);
+/* one that ends when it is cancelled; @ended: the saves that then have */
+int save_to_pipe(Fadump *f);
+void cancel_save(Fadump *f, unsigned ended, int fd);
+
+/* What it writes of the dump: a file that is in memory alone */
+int save_core(Fadump *f);
+void assert_same_core(int a, int b);
+/* All of fill_ram() is there; or in what save_core() would write. */
+void check_whole_core(Fadump *f, int core);
+void check_whole_dump(Fadump *f);
+/* @addr of the crashed RAM was set aside by @method. */
+void check_method(const GByteArray *desc, uint64_t addr, uint32_t method);
+/* Give back the dump that is held; then all is as ever. */
+void check_release(Fadump *f);
+
+/* ------------------------------------------------------------------ */
+/* fadump-lib-migrate.c: migration                                    */
+
 /* Wait until the migration is at @goal: completed, failed. */
 void wait_migration(Fadump *f, const char *goal);
 void save_to(Fadump *f, const char *path);
+void adopt_device(Fadump *f, const Fadump *old);
+/* Lists of capabilities end with NULL. */
+void use_capabilities(Fadump *f, const char *const *names);
+Fadump *start_incoming(const Machine *m, const char *uri,
+                       const char *const *capabilities);
+Fadump *load_with(const Machine *m, const char *path, const Fadump *old,
+                  const char *goal, const char *const *capabilities);
 Fadump *load_from(const Machine *m, const char *path, const Fadump *old,
                   const char *goal);
+
+void migrate_to(Fadump *f, const char *uri);
+void limit_bandwidth(Fadump *f, uint64_t bytes);
+/* Wait until RAM is being sent, and what goes ahead of it has been. */
+void wait_sent(Fadump *f);
+/* A postcopy migration that goes on slowly, to the machine that is returned */
+Fadump *start_postcopy(const Machine *m, Fadump *src, const char *const *caps);
+/* that one runs now, and gets the rest */
+void finish_postcopy(Fadump *src, Fadump *dst);
+
+char *shared_ram(const char *size, int *fd);
+
+/* ------------------------------------------------------------------ */
+/* fadump-lib-stream.c: the device's state in a migration stream      */
+
+/* What a stream can say of the device, in the order that it has there. */
+typedef struct QEMU_PACKED Stream {
+    uint64_t boot_mem, boot_mem_max, window_addr;
+    uint32_t life;
+    uint64_t boot_size;
+    uint64_t vmcoreinfo, vmcoreinfo_size;
+    uint64_t crash_note, crash_note_size;
+    uint32_t nr_dests;
+    uint64_t desc_size;
+    uint8_t held_full, window_shown;
+} Stream;
+
+/* Behind it, and a dump's id */
+typedef struct QEMU_PACKED StreamEnd {
+    uint32_t nr_lost, nr_boots;
+    uint32_t cause, cause_cpu;
+    uint8_t driver_seen, notify_pending;
+    uint64_t boot_timer;
+} StreamEnd;
+
+/* States of the device as a stream has them */
+enum {
+    IDLE, ANNOUNCED, REGISTERED, YIELDED, DYING, DYING_REGISTERED, CAPTURING,
+    HELD, HELD_SAVED, HELD_COUNTED, HELD_DYING,
+};
+
+uint8_t *find_bytes(char *buf, gsize len, const void *what, gsize size);
+StreamEnd *stream_end(Stream *s);
+Stream *find_registered(const Fadump *f, char *buf, gsize len);
+void make_dying(const Fadump *f, const char *path);
 
 /* ------------------------------------------------------------------ */
 /* fadump-lib-firmware.c: what firmware is told of RAM                */
@@ -324,6 +408,9 @@ void fadump_add_cause_tests(void);
 void fadump_add_host_tests(void);
 void fadump_add_place_tests(void);
 void fadump_add_migrate_tests(void);
+void fadump_add_migrate_matrix_tests(void);
+void fadump_add_midway_tests(void);
+void fadump_add_numa_tests(void);
 void fadump_add_stream_tests(void);
 void fadump_add_bootmem_tests(void);
 void fadump_add_property_tests(void);

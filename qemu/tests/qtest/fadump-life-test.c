@@ -15,36 +15,15 @@ static void step(Fadump *f, int64_t seconds)
     settle(f);
 }
 
-static void qmp_save(Fadump *f, const char *protocol)
+/* Of query-fadump's dump */
+static int64_t dump_number(Fadump *f, const char *name)
 {
-    qtest_qmp_assert_success(f->qts, "{ 'execute': 'fadump-save', "
-                             "'arguments': { 'protocol': %s } }", protocol);
-}
+    QDict *info = qtest_qmp_assert_success_ref(f->qts, "{ 'execute': "
+                                               "'query-fadump' }");
+    int64_t n = qdict_get_int(qdict_get_qdict(info, "dump"), name);
 
-/* Pass @fd as @name; the test keeps its own. */
-static void pass_fd(Fadump *f, int fd, const char *name)
-{
-    qtest_qmp_fds_assert_success(f->qts, &fd, 1, "{ 'execute': 'getfd', "
-                                 "'arguments': { 'fdname': %s } }", name);
-}
-
-/* A save that does not end before it is read from, and where to read */
-static int save_to_pipe(Fadump *f)
-{
-    int fds[2];
-
-    g_assert_true(g_unix_open_pipe(fds, FD_CLOEXEC, NULL));
-    pass_fd(f, fds[1], "pipe");
-    qmp_save(f, "fd:pipe");
-    close(fds[1]);
-    return fds[0];
-}
-
-static void cancel_save(Fadump *f, unsigned ended, int fd)
-{
-    qtest_qmp_assert_success(f->qts, "{ 'execute': 'fadump-save-cancel' }");
-    wait_count(f, &f->save_ended, ended, "cancelled");
-    close(fd);
+    qobject_unref(info);
+    return n;
 }
 
 /* ------------------------------------------------------------------ */
@@ -231,30 +210,6 @@ static void test_timeout_migrate(const void *opaque)
 /* ------------------------------------------------------------------ */
 /* loadvm                                                             */
 
-static char *hmp(Fadump *f, const char *command)
-{
-    return qtest_hmp(f->qts, "%s", command);
-}
-
-static void assert_hmp(Fadump *f, const char *command)
-{
-    g_autofree char *said = hmp(f, command);
-
-    g_assert_cmpstr(said, ==, "");
-}
-
-static bool make_image(const char *path)
-{
-    g_autofree char *dir = g_path_get_dirname(g_getenv("QTEST_QEMU_BINARY"));
-    g_autofree char *beside = g_build_filename(dir, "qemu-img", NULL);
-    const char *img = g_getenv("QTEST_QEMU_IMG") ?: beside;
-    g_autofree char *cmd = g_strdup_printf("%s create -q -f qcow2 %s 64M", img,
-                                           path);
-
-    return g_file_test(img, G_FILE_TEST_IS_EXECUTABLE) &&
-           g_spawn_command_line_sync(cmd, NULL, NULL, NULL, NULL);
-}
-
 /* All that comes, to a file */
 static gpointer drain(gpointer opaque)
 {
@@ -276,18 +231,12 @@ static void test_loadvm(const void *opaque)
     struct stat st;
     GThread *thread;
     Fadump *f;
-    int fds[2], image_fd;
+    int fds[2];
 
-    image_fd = g_file_open_tmp("fadump-test-XXXXXX", &image, NULL);
-    g_assert_cmpint(image_fd, >=, 0);
-    close(image_fd);
-    if (!make_image(image)) {
-        g_test_skip("there is no qemu-img");
-        unlink(image);
+    options = snapshot_disk(&image);
+    if (!options) {
         return;
     }
-    options = g_strdup_printf(" -drive if=none,id=d,format=qcow2,file=%s",
-                              image);
     f = start_and_probe(opaque, options);
     path = g_build_filename(f->dir, "core", NULL);
     assert_register(f, OK);

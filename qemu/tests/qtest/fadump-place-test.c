@@ -237,17 +237,16 @@ static void test_discard(const void *opaque)
     assert_register(f, OK);
     trigger_panic(f);
     probe(f);
-    g_assert_cmpint(discard(f, 0, 4096), ==, VIRTIO_FADUMP_S_UNSUPPORTED);
+    assert_discard(f, 0, 4096, UNSUPPORTED);
     probe_features(f, ALL_FEATURES);
     desc = read_descriptor(f);
 
-    g_assert_cmpint(discard(f, 1, 4096), ==, VIRTIO_FADUMP_S_MALFORMED);
-    g_assert_cmpint(discard(f, 4096, 4095), ==, VIRTIO_FADUMP_S_MALFORMED);
-    g_assert_cmpint(discard(f, 0, 0), ==, VIRTIO_FADUMP_S_MALFORMED);
-    g_assert_cmpint(discard(f, 0xfffffffffffff000, 0x2000), ==,
-                    VIRTIO_FADUMP_S_MALFORMED);
+    assert_discard(f, 1, 4096, MALFORMED);
+    assert_discard(f, 4096, 4095, MALFORMED);
+    assert_discard(f, 0, 0, MALFORMED);
+    assert_discard(f, 0xfffffffffffff000, 0x2000, MALFORMED);
     /* what lies in place is the guest's own to deal with */
-    g_assert_cmpint(discard(f, B, 0xfffffffff0000000), ==, VIRTIO_FADUMP_S_OK);
+    assert_discard(f, B, 0xfffffffff0000000, OK);
     check_places(f, desc, count);
 
     h = (const void *)desc->data;
@@ -257,7 +256,7 @@ static void test_discard(const void *opaque)
             at = f->window + le64_to_cpu(r[i].dest) - le64_to_cpu(r[i].addr);
         }
     }
-    g_assert_cmpint(discard(f, 17 * MiB, 3 * MiB), ==, VIRTIO_FADUMP_S_OK);
+    assert_discard(f, 17 * MiB, 3 * MiB, OK);
     assert_zero(f, at + 17 * MiB, 3 * MiB);
     qtest_memset(f->qts, 17 * MiB, 0x5a, 3 * MiB);
     assert_zero(f, at + 17 * MiB, 3 * MiB);
@@ -267,7 +266,7 @@ static void test_discard(const void *opaque)
     g_assert_cmpmem(again->data, again->len, desc->data, desc->len);
 
     assert_request(f, RELEASE, OK);
-    g_assert_cmpint(discard(f, 0, 4096), ==, VIRTIO_FADUMP_S_NONE);
+    assert_discard(f, 0, 4096, NONE);
     check_released(f);
     stop(f);
 }

@@ -9,51 +9,6 @@
 #include "qemu/timer.h"
 #include "fadump-lib.h"
 
-static uint8_t *find_bytes(char *buf, gsize len, const void *what, gsize size)
-{
-    uint8_t *found = NULL;
-    char *p = buf;
-
-    while ((p = memmem(p, buf + len - p, what, size))) {
-        /* there must be one, or the wrong one is broken */
-        g_assert_null(found);
-        found = (uint8_t *)p++;
-    }
-    g_assert_nonnull(found);
-    return found;
-}
-
-/* What a stream can say of the device, in the order that it has there. */
-typedef struct QEMU_PACKED Stream {
-    uint64_t boot_mem, boot_mem_max, window_addr;
-    uint32_t life;
-    uint64_t boot_size;
-    uint64_t vmcoreinfo, vmcoreinfo_size;
-    uint64_t crash_note, crash_note_size;
-    uint32_t nr_dests;
-    uint64_t desc_size;
-    uint8_t held_full, window_shown;
-} Stream;
-
-/* Behind it, and a dump's id */
-typedef struct QEMU_PACKED StreamEnd {
-    uint32_t nr_lost, nr_boots;
-    uint32_t cause, cause_cpu;
-    uint8_t driver_seen, notify_pending;
-    uint64_t boot_timer;
-} StreamEnd;
-
-/* States of the device as a stream has them */
-enum {
-    IDLE, ANNOUNCED, REGISTERED, YIELDED, DYING, DYING_REGISTERED, CAPTURING,
-    HELD, HELD_SAVED, HELD_COUNTED, HELD_DYING,
-};
-
-static StreamEnd *stream_end(Stream *s)
-{
-    return (StreamEnd *)((uint8_t *)(s + 1) + 16);
-}
-
 /* Each destination must refuse the stream, and live. */
 static void assert_refused(const Machine *m, const Fadump *src,
                            const char *path, const char *buf, gsize len)
@@ -207,13 +162,7 @@ static void test_migrate_hostile(const void *opaque)
     save_to(src, path);
     g_assert_true(g_file_get_contents(path, &registered, &registered_len,
                                       NULL));
-    want = (Stream) {
-        cpu_to_be64(B), cpu_to_be64(256 * MiB), cpu_to_be64(src->window),
-        cpu_to_be32(REGISTERED), cpu_to_be64(B),
-        cpu_to_be64(VMCOREINFO_ADDR), cpu_to_be64(4096),
-        cpu_to_be64(CRASH_NOTE_ADDR), cpu_to_be64(4096), 0, 0, 0, 0
-    };
-    s = (Stream *)find_bytes(registered, registered_len, &want, sizeof(want));
+    s = find_registered(src, registered, registered_len);
     old = *s;
     end = stream_end(s);
     old_end = *end;

@@ -21,6 +21,9 @@ int main(int argc, char **argv)
     fadump_add_host_tests();
     fadump_add_place_tests();
     fadump_add_migrate_tests();
+    fadump_add_migrate_matrix_tests();
+    fadump_add_midway_tests();
+    fadump_add_numa_tests();
     fadump_add_stream_tests();
     fadump_add_bootmem_tests();
     fadump_add_property_tests();
