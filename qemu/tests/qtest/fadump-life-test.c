@@ -15,17 +15,6 @@ static void step(Fadump *f, int64_t seconds)
     settle(f);
 }
 
-/* Of query-fadump's dump */
-static int64_t dump_number(Fadump *f, const char *name)
-{
-    QDict *info = qtest_qmp_assert_success_ref(f->qts, "{ 'execute': "
-                                               "'query-fadump' }");
-    int64_t n = qdict_get_int(qdict_get_qdict(info, "dump"), name);
-
-    qobject_unref(info);
-    return n;
-}
-
 /* ------------------------------------------------------------------ */
 /* boot-timeout                                                       */
 

@@ -66,11 +66,9 @@ static bool can_bind(void)
     return !ret;
 }
 
-static void crash(Fadump *f, const struct virtio_fadump_region *regions,
-                  uint32_t n, const char *method)
+static void crash_by(Fadump *f, const struct virtio_fadump_region *regions,
+                     uint32_t n, const char *method)
 {
-    QDict *info;
-
     probe_features(f, ALL_FEATURES);
     fill_ram(f);
     if (n) {
@@ -80,11 +78,7 @@ static void crash(Fadump *f, const struct virtio_fadump_region *regions,
         assert_register(f, OK);
     }
     trigger_panic(f);
-    info = qtest_qmp_assert_success_ref(f->qts, "{ 'execute': "
-                                                "'query-fadump' }");
-    g_assert_cmpint(qdict_get_int(qdict_get_qdict(info, "dump"), method), >,
-                    B - 2 * MiB);
-    qobject_unref(info);
+    g_assert_cmpint(dump_number(f, method), >, B - 2 * MiB);
     probe_features(f, ALL_FEATURES);
 }
 
@@ -109,7 +103,7 @@ static void test_bound(const void *opaque)
     f = start(&m, "");
     g_assert_cmphex(with_policy(f, "bind:0"), ==, GiB);
     for (i = 0; i < 2; i++) {
-        crash(f, NULL, 0, shared ? "swapped" : "moved");
+        crash_by(f, NULL, 0, shared ? "swapped" : "moved");
         g_assert_cmphex(with_policy(f, "bind:0"), ==, GiB);
         assert_request(f, RELEASE, OK);
         /* then a swap ends */
@@ -139,7 +133,7 @@ static void test_two_policies(void)
         return;
     }
     f = start(&m, "");
-    crash(f, in_guest, ARRAY_SIZE(in_guest), "moved");
+    crash_by(f, in_guest, ARRAY_SIZE(in_guest), "moved");
     g_assert_cmphex(with_policy(f, "bind:0"), ==, 256 * MiB);
     g_assert_cmphex(with_policy(f, "interleave:0"), ==, 768 * MiB);
     stop(f);
@@ -164,7 +158,7 @@ static void test_forbidden(void)
     g_unsetenv("LD_PRELOAD");
     g_unsetenv("FADUMP_FAULTS");
 
-    crash(f, NULL, 0, "moved");
+    crash_by(f, NULL, 0, "moved");
     stop(f);
     g_assert_cmpint(pread(out, said, sizeof(said) - 1, 0), >=, 0);
     g_assert_null(strstr(said, "NUMA"));
