@@ -1,7 +1,8 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Devices that are at work when the guest crashes: what they still do then is
-neither in the dump nor in the next boot's memory, and costs no disk its data."""
+neither in the dump nor in the next boot's memory, and costs no disk its data.
+"""
 
 import os
 import re

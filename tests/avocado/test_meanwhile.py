@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What else happens at the moment of a crash: the machine is stopped, by the host
-or by an error of its disk, or a watchdog expires. The guest is that of
+"""What else happens at the moment of a crash: the machine is stopped, by the
+host or by an error of its disk, or a watchdog expires. The guest is that of
 test_bare.py, and checks its dump itself."""
 
 import os
@@ -154,7 +154,7 @@ class Watchdog(Bare):
                          **options).start()
 
     def test_alone(self):
-        """It kills a guest that hangs, or the operator does when it is stopped.
+        """It kills a guest that hangs; one that it stops, the operator.
 
         :avocado: tags=machine:q35
         """
