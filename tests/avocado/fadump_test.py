@@ -35,7 +35,8 @@ VMCORE = '/proc/vmcore'
 # Kernel messages that no test expects, whatever else it looks at.
 _BAD_MESSAGES = re.compile(
     r'WARNING: |BUG: |Oops: |INFO: task .* blocked|rcu: INFO|soft lockup|'
-    r'Call Trace:|Out of memory|DMA-API|general protection')
+    r'Call Trace:|Out of memory|DMA-API|general protection|'
+    r'deprecated workqueue')
 
 # The dumped kernel's own messages, and what crash says of any Linux 7
 _NOT_CRASHS = (r'^\[ *\d+\.\d+\]', '^WARNING: SLUB: cannot determine how '

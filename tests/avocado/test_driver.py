@@ -81,8 +81,15 @@ class Memory(Driver):
                            guest.ram_blocks()['pc.ram'][1] // 2)
         self.assertEqual(len(self.iomem(guest, 'fadump window')), 1)
         self.assertEqual(self.iomem(guest, 'System RAM (fadump)'), [])
+        small = guest.mem_total()
         self.release(guest)
         self.assert_released(guest, full)
+        # As Linux counts what is added: all of it, but for a memory map of its
+        # own.
+        added = sum(e - s for s, e in claimed)
+        if 'memmap_on_memory' in cmdline:
+            added -= added // 64
+        self.assert_mem_total(guest, small + added)
         # One resource for what is in one piece.
         self.assertEqual(self.iomem(guest, 'System RAM (fadump)'), claimed)
         self.assertEqual(self.iomem(guest, 'fadump preserved'), [])
@@ -135,6 +142,33 @@ class Memory(Driver):
             with self.subTest(kernel=kernel):
                 self.check(kernel, cmdline='memory_hotplug.memmap_on_memory=1')
 
+    def test_in_use(self):
+        """A dump is refused if somebody else has part of its memory, which is
+        neither shown nor added then.
+
+        :avocado: tags=machine:q35,kernel:6.12
+        """
+        taken = 0x50000000
+        guest = self.guest('6.12', memory='2G', vcpus=2,
+                           cmdline=f'reserve={taken:#x},0x1000')
+        full = guest.mem_total()
+        guest.crash()
+        self.assertEqual(self.iomem(guest, 'reserved'),
+                         [(taken, taken + 0x1000)])
+        self.assertFalse(guest.exists(VMCORE))
+        self.assertRegex(guest.cmd('dmesg | grep fadump:'),
+                         r'a dump that cannot be used: '
+                         r'\[0x20000000 \+ 0x60000000\] is in use by others')
+        small = guest.mem_total()
+        self.release(guest)
+        self.assertEqual(guest.mem_total(), small)
+        self.assertEqual(self.iomem(guest, 'fadump preserved'), [])
+        self.assertEqual(guest.cmd(f'cat {FADUMP}/registered'), '1')
+        self.assert_quiet(guest)
+        guest.crash('reboot -f')
+        self.assert_registered(guest)
+        self.assert_mem_total(guest, full)
+
     def test_killed(self):
         """A release that is killed leaves what is back, and another one goes on.
         Meanwhile the driver answers.
@@ -180,6 +214,7 @@ class Memory(Driver):
         guest.cmd(f'(echo 1 > {FADUMP}/release_mem) > /tmp/said 2>&1 &')
         guest.wait_for('the first memory', lambda: guest.mem_total() > small)
         guest.cmd('rmmod fadump_virtio')
+        self.assertLess(guest.mem_total(), full - 256 * MIB)
         self.assertFalse(guest.exists(FADUMP))
         self.assertEqual(self.iomem(guest, 'fadump preserved'), [])
         guest.cmd('modprobe fadump-virtio')

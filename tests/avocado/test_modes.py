@@ -316,10 +316,12 @@ class Destination(Modes):
                          self.boot_mem)
 
     def test_movable(self):
+        """Where the driver chooses a zone, in a kernel whose threads have no
+        file system.
+
+        :avocado: tags=machine:q35,kernel:7
         """
-        :avocado: tags=machine:q35,kernel:6.12
-        """
-        self.check_movable('6.12')
+        self.check_movable('7')
 
     def test_offline(self):
         """
