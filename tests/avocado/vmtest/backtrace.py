@@ -121,10 +121,12 @@ def entry(frame):
     return re.match('asm_', frame[0])
 
 
-def system_call(frame):
-    """Where crash loses its way that takes the numbers of registers for those
-    of Linux 7.0: this function has a frame of its own"""
-    return frame[0] == 'do_syscall_64'
+def begins(truth, frames):
+    """Whether a debugger's frames begin in the path that leads to the panic, or
+    where the fault was"""
+    want, _ = _stripped(truth)
+    got, path = _stripped(frames)
+    return bool(path) or got[:1] == want[:1]
 
 
 def compare(truth, frames, *stops):
