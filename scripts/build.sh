@@ -29,7 +29,10 @@ main() {
         "$top/scripts/bootstrap.sh"
     fi
     "$top/scripts/qemu-build.sh"
-    [ "${1:-}" != full ] || QEMU_VERSION=10.2 "$top/scripts/qemu-build.sh"
+    if [ "${1:-}" = full ]; then
+        QEMU_VERSION=10.2 "$top/scripts/qemu-build.sh"
+        "$top/scripts/qemu-sanitize.sh"
+    fi
     if [ "${1:-}" = demo ] && [ -z "${KVER:-}" ]; then
         kernels=(6.1)
     fi
