@@ -153,6 +153,9 @@ static void test_gone(void)
         make_pattern(page, addr);
         qtest_bufread(dst->qts, addr, got, sizeof(got));
         g_assert_cmpmem(got, sizeof(got), page, sizeof(page));
+        /* and that memory is the file's */
+        g_assert_cmpint(pread(fd, got, sizeof(got), addr), ==, sizeof(got));
+        g_assert_cmpmem(got, sizeof(got), page, sizeof(page));
     }
     stop(dst);
     stop(src);
