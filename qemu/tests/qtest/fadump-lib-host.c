@@ -162,3 +162,47 @@ void release(Fadump *f)
     assert_request(f, RELEASE, OK);
     assert_state(f, IDLE);
 }
+
+void qmp_save(Fadump *f, const char *protocol)
+{
+    qtest_qmp_assert_success(f->qts, "{ 'execute': 'fadump-save', "
+                             "'arguments': { 'protocol': %s } }", protocol);
+}
+
+void assert_save_refused(Fadump *f, const char *protocol)
+{
+    QDict *error = qtest_qmp_assert_failure_ref(f->qts, "{ 'execute': "
+        "'fadump-save', 'arguments': { 'protocol': %s } }", protocol);
+
+    g_assert_cmpstr(qdict_get_str(error, "class"), ==, "GenericError");
+    qobject_unref(error);
+}
+
+uint64_t save_total(Fadump *f, const char *status)
+{
+    QDict *info = qtest_qmp_assert_success_ref(f->qts, "{ 'execute': "
+                                               "'query-fadump' }");
+    QDict *save = qdict_get_qdict(info, "save");
+    uint64_t total = qdict_get_int(save, "total");
+
+    g_assert_cmpstr(qdict_get_str(save, "status"), ==, status);
+    qobject_unref(info);
+    return total;
+}
+
+void pass_fd(Fadump *f, int fd, const char *name)
+{
+    qtest_qmp_fds_assert_success(f->qts, &fd, 1, "{ 'execute': 'getfd', "
+                                 "'arguments': { 'fdname': %s } }", name);
+}
+
+int save_to_pipe(Fadump *f)
+{
+    int fds[2];
+
+    g_assert_true(g_unix_open_pipe(fds, FD_CLOEXEC, NULL));
+    pass_fd(f, fds[1], "pipe");
+    qmp_save(f, "fd:pipe");
+    close(fds[1]);
+    return fds[0];
+}

@@ -235,6 +235,15 @@ void assert_qmp_refused(Fadump *f, const char *command);
 bool query_flag(Fadump *f, const char *name);
 bool query_early(Fadump *f);
 
+void qmp_save(Fadump *f, const char *protocol);
+void assert_save_refused(Fadump *f, const char *protocol);
+/* How large the dump is of a save whose status must be @status */
+uint64_t save_total(Fadump *f, const char *status);
+/* Pass @fd as @name; the test keeps its own. */
+void pass_fd(Fadump *f, int fd, const char *name);
+/* A save that does not end before it is read from, and where to read */
+int save_to_pipe(Fadump *f);
+
 /* A crash that must be captured, whatever is the matter */
 void crash(Fadump *f);
 void release(Fadump *f);
@@ -331,6 +340,7 @@ void fadump_add_life_tests(void);
 void fadump_add_guard_tests(void);
 void fadump_add_relocate_tests(void);
 void fadump_add_fault_tests(void);
+void fadump_add_save_tests(void);
 void fadump_add_live_tests(void);
 
 #endif /* FADUMP_LIB_H */

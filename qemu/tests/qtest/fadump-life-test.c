@@ -15,31 +15,6 @@ static void step(Fadump *f, int64_t seconds)
     settle(f);
 }
 
-static void qmp_save(Fadump *f, const char *protocol)
-{
-    qtest_qmp_assert_success(f->qts, "{ 'execute': 'fadump-save', "
-                             "'arguments': { 'protocol': %s } }", protocol);
-}
-
-/* Pass @fd as @name; the test keeps its own. */
-static void pass_fd(Fadump *f, int fd, const char *name)
-{
-    qtest_qmp_fds_assert_success(f->qts, &fd, 1, "{ 'execute': 'getfd', "
-                                 "'arguments': { 'fdname': %s } }", name);
-}
-
-/* A save that does not end before it is read from, and where to read */
-static int save_to_pipe(Fadump *f)
-{
-    int fds[2];
-
-    g_assert_true(g_unix_open_pipe(fds, FD_CLOEXEC, NULL));
-    pass_fd(f, fds[1], "pipe");
-    qmp_save(f, "fd:pipe");
-    close(fds[1]);
-    return fds[0];
-}
-
 static void cancel_save(Fadump *f, unsigned ended, int fd)
 {
     qtest_qmp_assert_success(f->qts, "{ 'execute': 'fadump-save-cancel' }");
