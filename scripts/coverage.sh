@@ -52,6 +52,7 @@ run_part() {
         ASAN_OPTIONS=detect_leaks=0 QTEST_QEMU_BINARY=$qemu/qemu-system-x86_64 \
             G_TEST_BUILDDIR=$build/qemu/tests/qtest \
             QTEST_QEMU_IMG=$build/qemu/qemu-img \
+            FADUMP_TIMEOUT_SCALE=10 \
             count qtest "$qemu/tests/qtest/fadump-test" --tap -k
         ;;
     bare) count bare guests test_bare ;;

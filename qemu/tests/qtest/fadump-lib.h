@@ -36,7 +36,8 @@
 /* where the machine has no place for the window */
 #define WINDOW_BAR 4
 #define FW_CFG_DESC "etc/fadump-dump"
-#define TIMEOUT_US (30 * G_USEC_PER_SEC)
+/* FADUMP_TIMEOUT_SCALE times as long, for a QEMU that is slow */
+#define TIMEOUT_US (30 * timeout_scale() * G_USEC_PER_SEC)
 
 /* boot memory of the machines, unless Fadump.ask says otherwise */
 #define B (128 * MiB)
@@ -143,6 +144,7 @@ void probe_features(Fadump *f, uint64_t features);
 void find_device(Fadump *f);
 void find_window(Fadump *f);
 
+int timeout_scale(void);
 /* Let what was asked for happen: resets, events. */
 void settle(Fadump *f);
 /* Wait for one reset more than @before. */
