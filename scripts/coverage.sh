@@ -7,17 +7,26 @@
 # is for genhtml of lcov.
 #
 #   scripts/coverage.sh [unit] [qtest] [bare] [fuzz] [stream]
+#   scripts/coverage.sh --help
 #
-# Without a name: all of them. FADUMP_COVERAGE_KEEP=1 adds to what was counted
-# before.
+# Without a name: all of them, an hour and more. FADUMP_COVERAGE_KEEP=1 adds to
+# what was counted before, by the same QEMU. scripts/build.sh demo comes first.
 
 # shellcheck source=scripts/common.sh
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 # shellcheck source=scripts/apt.sh
 . "$top/scripts/apt.sh"
 
-qemu=$build/qemu-sanitize
 out=$build/coverage
+# of this checkout alone: what is in the cache is built over by whoever builds next
+qemu=$out/programs
+profile=$out/profile
+programs=(qemu-system-x86_64 qemu-fuzz-x86_64 tests/unit/test-fadump
+    tests/qtest/fadump-test)
+
+usage() {
+    sed -n '/^# Which lines/,/^$/ { s/^# \{0,1\}//; p; }' "${BASH_SOURCE[0]}"
+}
 
 # A test that fails is no reason to know nothing.
 count() {
@@ -39,7 +48,11 @@ run_part() {
     case $1 in
     unit) count unit "$qemu/tests/unit/test-fadump" ;;
     qtest)
+        # with a library to preload, and a qemu-img, that have no sanitizers
         ASAN_OPTIONS=detect_leaks=0 QTEST_QEMU_BINARY=$qemu/qemu-system-x86_64 \
+            G_TEST_BUILDDIR=$build/qemu/tests/qtest \
+            QTEST_QEMU_IMG=$build/qemu/qemu-img \
+            FADUMP_TIMEOUT_SCALE=10 \
             count qtest "$qemu/tests/qtest/fadump-test" --tap -k
         ;;
     bare) count bare guests test_bare ;;
@@ -50,8 +63,16 @@ run_part() {
                 "$qemu/qemu-fuzz-x86_64" --runs 2000
         done
         ;;
-    *) die "there is no part '$1' to count" "unit, qtest, bare, fuzz or stream" ;;
     esac
+}
+
+take_programs() {
+    local program from=$build/qemu-sanitize
+    for program in "${programs[@]}"; do
+        if ! cmp -s "$from/$program" "$qemu/$program"; then
+            install -D "$from/$program" "$qemu/$program"
+        fi
+    done
 }
 
 report() {
@@ -67,11 +88,25 @@ report() {
 
 main() {
     local parts=("$@") part
+    case "${1:-}" in
+    --help | -h)
+        usage
+        exit
+        ;;
+    esac
+    for part; do
+        case $part in
+        unit | qtest | bare | fuzz | stream) ;;
+        *) die "there is no part '$part' to count" \
+            "scripts/coverage.sh --help says what there is" ;;
+        esac
+    done
     [ $# -gt 0 ] || parts=(unit qtest bare fuzz stream)
     need_tools llvm-cov-14 llvm-profdata-14
     "$top/scripts/qemu-sanitize.sh"
-    profile=$(readlink -f "$qemu/../profile")
-    mkdir -p "$out"
+    mkdir -p "$profile"
+    take_programs
+    export LLVM_PROFILE_FILE=$profile/%m.profraw
     [ -n "${FADUMP_COVERAGE_KEEP:-}" ] || rm -f "$profile"/*.profraw
     for part in "${parts[@]}"; do
         run_part "$part"

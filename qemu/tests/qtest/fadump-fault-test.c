@@ -44,6 +44,11 @@ static void test_limit(const void *opaque)
         Fadump *f = start_and_probe(opaque, "");
         Mapping before;
 
+        if (status_bytes(f, "\nVmSize:") > TiB) {
+            g_test_skip("a QEMU with sanitizers needs all address space");
+            stop(f);
+            return;
+        }
         fill_ram(f);
         assert_register(f, OK);
         before = look_at_held(f);
@@ -165,6 +170,86 @@ static void test_full_fallback(const void *opaque)
     stop(f);
 }
 
+/* What was set aside before there was no room goes back. */
+static void test_undo(const void *opaque)
+{
+    Fadump *f = start_faulty(opaque, "populate=1", "");
+    uint64_t addr = 0;
+
+    fill_ram(f);
+    assert_register(f, OK);
+    trigger_panic(f);
+    wait_count(f, &f->failed, 1, "panic");
+    check_confinement(f, false);
+    while (next_sample(f, &addr)) {
+        uint8_t want[4096], now[4096];
+
+        make_pattern(want, addr);
+        qtest_memread(f->qts, addr, now, sizeof(now));
+        g_assert_cmpmem(now, sizeof(now), want, sizeof(want));
+        addr += 4096;
+    }
+    probe(f);
+    check_released(f);
+
+    fill_ram(f);
+    assert_register(f, OK);
+    crash(f);
+    probe(f);
+    check_dump(f);
+    stop(f);
+}
+
+/* RAM stays where it is while there is no room to bring it back. */
+static void test_restore_later(const void *opaque)
+{
+    Fadump *f = start_faulty(opaque, "populate=2", "");
+    const uint64_t tested = 20 * MiB;
+    uint8_t page[4096], now[4096];
+    int i;
+
+    fill_ram(f);
+    assert_register(f, OK);
+    crash(f);
+    probe(f);
+    g_assert_cmpint(dump_number(f, "swapped"), >, B - 2 * MiB);
+    check_dump(f);
+    release(f);
+    make_pattern(page, tested);
+    page[0] ^= 1;
+    qtest_memwrite(f->qts, tested, page, sizeof(page));
+    for (i = 0; i < 2; i++) {
+        system_reset(f);
+        if (!i) {
+            g_assert_cmpint(look_at_held(f).rss, >=, sizeof(page));
+        }
+        qtest_memread(f->qts, tested, now, sizeof(now));
+        g_assert_cmpmem(now, sizeof(now), page, sizeof(page));
+    }
+    wait_given_back(f);
+    stop(f);
+}
+
+/* Pages that are locked are copied: what came instead would not be locked. */
+static void test_locked(const void *opaque)
+{
+    Fadump *f;
+
+    if (geteuid()) {
+        g_test_skip("who is not root may not lock so much memory");
+        return;
+    }
+    f = start_and_probe(opaque, " -overcommit mem-lock=on");
+    fill_ram(f);
+    assert_register(f, OK);
+    crash(f);
+    probe(f);
+    assert_copied(f);
+    check_dump(f);
+    release(f);
+    stop(f);
+}
+
 void fadump_add_fault_tests(void)
 {
     add_test("limit", Q35_1G, test_limit);
@@ -172,4 +257,9 @@ void fadump_add_fault_tests(void)
     add_test("repair-guest-mem", Q35_1G, test_repair_guest_mem);
     add_test("lost", Q35_1G, test_lost);
     add_test("full-fallback", Q35_COPY, test_full_fallback);
+    add_test("undo", Q35_1G, test_undo);
+    add_test("undo", Q35_SWAP, test_undo);
+    add_test("undo", Q35_COPY, test_undo);
+    add_test("restore-later", Q35_SWAP, test_restore_later);
+    add_test("locked", Q35_1G, test_locked);
 }

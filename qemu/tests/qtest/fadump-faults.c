@@ -3,13 +3,18 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * What the kernel does at limits that a test cannot reach otherwise.
- * FADUMP_FAULTS is a list of
+ * What the kernel does at limits that a test cannot reach otherwise, or on a
+ * file system that is not there. FADUMP_FAULTS is a list of
  *
  *   mremap       mremap(MREMAP_FIXED) unmaps its destination, and fails
  *   mmap         what has been unmapped so cannot be mapped again
  *   populate=N   the N-th madvise(MADV_POPULATE_WRITE) fails
  *   mbind        no policy may be set, as in many containers
+ *   tmpfile      the file system has no files without a name
+ *   fsync=N      the N-th fsync() fails, and so on
+ *   linkat=N
+ *   rename=N
+ *   ftruncate=N
  */
 
 #include "qemu/osdep.h"
@@ -62,15 +67,22 @@ void *mmap64(void *addr, size_t len, int prot, int flags, int fd, off_t off)
     return real(addr, len, prot, flags, fd, off);
 }
 
+/* Whether this is the one of the calls, counted in @calls, that is to fail */
+static bool is_nth(const char *fault, int *calls)
+{
+    const char *nth = wanted(fault) ?
+                      strstr(getenv("FADUMP_FAULTS"), fault) + strlen(fault) :
+                      NULL;
+
+    return nth && qatomic_inc_fetch(calls) == atoi(nth);
+}
+
 int madvise(void *addr, size_t len, int advice)
 {
     static int (*real)(void *, size_t, int);
-    static int populated;
-    const char *nth = wanted("populate=") ?
-                      strstr(getenv("FADUMP_FAULTS"), "populate=") + 9 : NULL;
+    static int calls;
 
-    if (advice == MADV_POPULATE_WRITE && nth &&
-        qatomic_inc_fetch(&populated) == atoi(nth)) {
+    if (advice == MADV_POPULATE_WRITE && is_nth("populate=", &calls)) {
         errno = ENOMEM;
         return -1;
     }
@@ -91,4 +103,83 @@ long mbind(void *addr, unsigned long len, int mode, const unsigned long *nodes,
         return -1;
     }
     return syscall(SYS_mbind, addr, len, mode, nodes, max, flags);
+}
+
+int open64(const char *path, int flags, ...)
+{
+    static int (*real)(const char *, int, ...);
+    va_list ap;
+    mode_t mode;
+
+    va_start(ap, flags);
+    mode = va_arg(ap, mode_t);
+    va_end(ap);
+    if ((flags & O_TMPFILE) == O_TMPFILE && wanted("tmpfile")) {
+        errno = EOPNOTSUPP;
+        return -1;
+    }
+    if (!real) {
+        real = dlsym(RTLD_NEXT, "open64");
+    }
+    return real(path, flags, mode);
+}
+
+int fsync(int fd)
+{
+    static int (*real)(int);
+    static int calls;
+
+    if (is_nth("fsync=", &calls)) {
+        errno = EIO;
+        return -1;
+    }
+    if (!real) {
+        real = dlsym(RTLD_NEXT, "fsync");
+    }
+    return real(fd);
+}
+
+int linkat(int from_fd, const char *from, int to_fd, const char *to, int flags)
+{
+    static int (*real)(int, const char *, int, const char *, int);
+    static int calls;
+
+    if (is_nth("linkat=", &calls)) {
+        errno = EIO;
+        return -1;
+    }
+    if (!real) {
+        real = dlsym(RTLD_NEXT, "linkat");
+    }
+    return real(from_fd, from, to_fd, to, flags);
+}
+
+int rename(const char *from, const char *to)
+{
+    static int (*real)(const char *, const char *);
+    static int calls;
+
+    if (is_nth("rename=", &calls)) {
+        errno = EIO;
+        return -1;
+    }
+    if (!real) {
+        real = dlsym(RTLD_NEXT, "rename");
+    }
+    return real(from, to);
+}
+
+int ftruncate64(int fd, off_t size)
+{
+    static int (*real)(int, off_t);
+    static int calls;
+
+    if (is_nth("ftruncate=", &calls)) {
+        errno = EIO;
+        return -1;
+    }
+    if (!real) {
+        real = dlsym(RTLD_NEXT, "ftruncate64");
+    }
+    return real(fd, size);
 }

@@ -8,27 +8,6 @@
 #include "standard-headers/linux/virtio_pci.h"
 #include "fadump-lib.h"
 
-static uint64_t save_total(Fadump *f, const char *status)
-{
-    QDict *info = qtest_qmp_assert_success_ref(f->qts, "{ 'execute': "
-                                               "'query-fadump' }");
-    QDict *save = qdict_get_qdict(info, "save");
-    uint64_t total = qdict_get_int(save, "total");
-
-    g_assert_cmpstr(qdict_get_str(save, "status"), ==, status);
-    qobject_unref(info);
-    return total;
-}
-
-static void assert_save_refused(Fadump *f, const char *protocol)
-{
-    QDict *error = qtest_qmp_assert_failure_ref(f->qts, "{ 'execute': "
-        "'fadump-save', 'arguments': { 'protocol': %s } }", protocol);
-
-    g_assert_cmpstr(qdict_get_str(error, "class"), ==, "GenericError");
-    qobject_unref(error);
-}
-
 static void test_operator(const void *opaque)
 {
     Fadump *f = start(opaque, "");
@@ -193,10 +172,93 @@ static void test_notify(const void *opaque)
     stop(f);
 }
 
+static void assert_hmp_says(Fadump *f, const char *command,
+                            const char *said)
+{
+    g_autofree char *answer = qtest_hmp(f->qts, "%s", command);
+
+    if (*said ? !strstr(answer, said) : *answer) {
+        g_test_message("%s: %s", command, answer);
+        g_test_fail();
+    }
+}
+
+/* The same by a person who types it */
+static void test_hmp(const void *opaque)
+{
+    Fadump *f = start_and_probe(opaque, "");
+    g_autofree char *path = g_build_filename(f->dir, "core", NULL);
+    g_autofree char *save = g_strdup_printf("fadump_save %s", path);
+    g_autofree char *missing = g_strdup_printf("fadump_save %s/x/y", f->dir);
+    unsigned resets = f->resets;
+    int fd;
+
+    assert_hmp_says(f, "info fadump", "state: idle\r\nboot memory: 128 MiB");
+    assert_hmp_says(f, "fadump_release", "Error: no dump is held");
+    assert_hmp_says(f, save, "Error: no dump is held");
+    assert_hmp_says(f, "fadump_save_cancel", "Error: ");
+    fill_ram(f);
+    assert_register(f, OK);
+    assert_hmp_says(f, "info fadump", "state: registered");
+    assert_hmp_says(f, "fadump_trigger", "");
+    wait_reset(f, resets);
+    wait_count(f, &f->captured, 1, "operator");
+    assert_hmp_says(f, "fadump_trigger", "Error: a dump is held");
+    assert_hmp_says(f, "info fadump", "state: dump-available");
+    assert_hmp_says(f, "info fadump", "cause: operator");
+    assert_hmp_says(f, "info fadump", "memory: 1023 MiB, 127 MiB of it in host");
+    assert_hmp_says(f, "info fadump", "boots since: 0 of ");
+    assert_hmp_says(f, missing, "Error: cannot create");
+
+    fd = save_to_pipe(f);
+    assert_hmp_says(f, "info fadump", "save: active, 0 of ");
+    assert_hmp_says(f, save, "Error: ");
+    assert_hmp_says(f, "fadump_save_cancel", "");
+    wait_count(f, &f->save_ended, 1, "cancelled");
+    close(fd);
+    assert_hmp_says(f, save, "");
+    wait_count(f, &f->save_ended, 2, "completed");
+    check_core(f, path, save_total(f, "completed"));
+    qmp_save(f, "file:/dev/full");
+    wait_count(f, &f->save_ended, 3, "failed");
+    assert_hmp_says(f, "info fadump", "MiB: cannot write at 0 of ");
+    assert_hmp_says(f, "fadump_release", "");
+    wait_count(f, &f->released, 1, "host");
+    assert_hmp_says(f, "info fadump", "state: idle");
+    stop(f);
+}
+
+/* When nothing could come of it, and QEMU might even abort */
+static void test_trigger_refused(const void *opaque)
+{
+    static const struct {
+        const char *opts, *message;
+    } cases[] = {
+        { " -S", "the guest does not run" },
+        { " -incoming defer", "while the machine is being migrated" },
+        { " -no-reboot", "the guest would be shut down and not captured" },
+    };
+    size_t i;
+
+    for (i = 0; i < ARRAY_SIZE(cases); i++) {
+        Fadump *f = start(opaque, cases[i].opts);
+        QDict *error = qtest_qmp_assert_failure_ref(f->qts, "{ 'execute': "
+                                                    "'fadump-trigger' }");
+
+        g_assert_nonnull(strstr(qdict_get_str(error, "desc"),
+                                cases[i].message));
+        qobject_unref(error);
+        g_assert_cmpint(f->captured + f->failed, ==, 0);
+        stop(f);
+    }
+}
+
 void fadump_add_host_tests(void)
 {
     add_test("operator", PC_1G, test_operator);
     add_test("operator", Q35_3G, test_operator);
+    add_test("hmp", Q35_1G, test_hmp);
+    add_test("trigger-refused", Q35_1G, test_trigger_refused);
     add_test("notify", Q35_1G, test_notify);
     add_test("notify", Q35_BAR_SWAP, test_notify);
 }

@@ -253,3 +253,24 @@ void release(Fadump *f)
     assert_request(f, RELEASE, OK);
     assert_state(f, IDLE);
 }
+
+void assert_save_refused(Fadump *f, const char *protocol)
+{
+    QDict *error = qtest_qmp_assert_failure_ref(f->qts, "{ 'execute': "
+        "'fadump-save', 'arguments': { 'protocol': %s } }", protocol);
+
+    g_assert_cmpstr(qdict_get_str(error, "class"), ==, "GenericError");
+    qobject_unref(error);
+}
+
+uint64_t save_total(Fadump *f, const char *status)
+{
+    QDict *info = qtest_qmp_assert_success_ref(f->qts, "{ 'execute': "
+                                               "'query-fadump' }");
+    QDict *save = qdict_get_qdict(info, "save");
+    uint64_t total = qdict_get_int(save, "total");
+
+    g_assert_cmpstr(qdict_get_str(save, "status"), ==, status);
+    qobject_unref(info);
+    return total;
+}

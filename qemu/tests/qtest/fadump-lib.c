@@ -312,6 +312,13 @@ Fadump *start_and_probe(const Machine *m, const char *more)
     return f;
 }
 
+int timeout_scale(void)
+{
+    const char *scale = g_getenv("FADUMP_TIMEOUT_SCALE");
+
+    return scale ? atoi(scale) : 1;
+}
+
 /*
  * A reset that was asked for happens at the end of the main loop's turn: it
  * has happened before the second of two commands is answered.

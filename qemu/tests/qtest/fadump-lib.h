@@ -36,7 +36,8 @@
 /* where the machine has no place for the window */
 #define WINDOW_BAR 4
 #define FW_CFG_DESC "etc/fadump-dump"
-#define TIMEOUT_US (30 * G_USEC_PER_SEC)
+/* FADUMP_TIMEOUT_SCALE times as long, for a QEMU that is slow */
+#define TIMEOUT_US (30 * timeout_scale() * G_USEC_PER_SEC)
 
 /* boot memory of the machines, unless Fadump.ask says otherwise */
 #define B (128 * MiB)
@@ -143,6 +144,7 @@ void probe_features(Fadump *f, uint64_t features);
 void find_device(Fadump *f);
 void find_window(Fadump *f);
 
+int timeout_scale(void);
 /* Let what was asked for happen: resets, events. */
 void settle(Fadump *f);
 /* Wait for one reset more than @before. */
@@ -239,6 +241,10 @@ void assert_qmp_refused(Fadump *f, const char *command);
 /* A boolean of query-fadump */
 bool query_flag(Fadump *f, const char *name);
 bool query_early(Fadump *f);
+
+void assert_save_refused(Fadump *f, const char *protocol);
+/* How large the dump is of a save whose status must be @status */
+uint64_t save_total(Fadump *f, const char *status);
 
 /* A crash that must be captured, whatever is the matter */
 void crash(Fadump *f);
@@ -418,6 +424,7 @@ void fadump_add_life_tests(void);
 void fadump_add_guard_tests(void);
 void fadump_add_relocate_tests(void);
 void fadump_add_fault_tests(void);
+void fadump_add_save_tests(void);
 void fadump_add_live_tests(void);
 
 #endif /* FADUMP_LIB_H */

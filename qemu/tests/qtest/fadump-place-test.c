@@ -124,9 +124,16 @@ static void test_no_host_mem(const void *opaque)
 
 static void set_full(Fadump *f, bool full)
 {
+    QDict *said;
+
     qtest_qmp_assert_success(f->qts, "{ 'execute': 'qom-set', 'arguments': { "
                              "'path': '/machine/peripheral/f', "
                              "'property': 'full', 'value': %i } }", full);
+    said = qtest_qmp(f->qts, "{ 'execute': 'qom-get', 'arguments': { "
+                     "'path': '/machine/peripheral/f', "
+                     "'property': 'full' } }");
+    g_assert_cmpint(qdict_get_bool(said, "return"), ==, full);
+    qobject_unref(said);
 }
 
 /* All RAM is set aside, and the next boot has all RAM. */

@@ -54,6 +54,8 @@ static void test_refused(void)
           "at most one fadump-dev" },
         { "-M q35,i8042=off -m 1G,slots=1,maxmem=2G -device fadump-dev",
           "drop maxmem= and slots=" },
+        { "-M q35,cxl=on -m 1G -device fadump-dev",
+          "cannot confine a machine with CXL" },
         { "-M microvm,pcie=on -m 1G -device fadump-dev",
           "machine type microvm cannot confine a boot to boot memory; use pc "
           "or q35" },

@@ -31,6 +31,7 @@ int main(int argc, char **argv)
     fadump_add_guard_tests();
     fadump_add_relocate_tests();
     fadump_add_fault_tests();
+    fadump_add_save_tests();
     fadump_add_live_tests();
 
     return g_test_run();
