@@ -222,6 +222,14 @@ class NeverStuck(FadumpTest):
         status, output = guest.run(
             'makedumpfile -d 0 /proc/vmcore /mnt/dump 2>&1')
         self.assertNotEqual(status, 0)
+        # Our own program does not try again without threads.
+        guest.cmd('rm /mnt/vmcore /mnt/dump')
+        status, output = guest.run('fadump-save -c none -d 0 --threads=2 '
+                                   '-o /mnt/crash 2>&1')
+        self.assertEqual(status, 1, output)
+        self.assertIn(b'no space is left in /mnt/crash', output)
+        self.assertNotIn(b'trying without', output)
+        self.assertEqual(guest.cmd('ls /mnt/crash'), '')
         guest.cmd('umount /mnt')
 
         guest.cmd('rmmod fadump_virtio')
