@@ -20,6 +20,9 @@
 #include "qemu/osdep.h"
 #include <dlfcn.h>
 #include <sys/syscall.h>
+#ifdef CONFIG_NUMA
+#include <numaif.h>
+#endif
 #include "qemu/atomic.h"
 
 #ifndef MADV_POPULATE_WRITE
@@ -92,9 +95,7 @@ int madvise(void *addr, size_t len, int advice)
     return real(addr, len, advice);
 }
 
-long mbind(void *addr, unsigned long len, int mode, const unsigned long *nodes,
-           unsigned long max, unsigned flags);
-
+#ifdef CONFIG_NUMA
 long mbind(void *addr, unsigned long len, int mode, const unsigned long *nodes,
            unsigned long max, unsigned flags)
 {
@@ -104,6 +105,7 @@ long mbind(void *addr, unsigned long len, int mode, const unsigned long *nodes,
     }
     return syscall(SYS_mbind, addr, len, mode, nodes, max, flags);
 }
+#endif
 
 int open64(const char *path, int flags, ...)
 {

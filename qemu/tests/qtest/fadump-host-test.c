@@ -206,7 +206,8 @@ static void test_hmp(const void *opaque)
     assert_hmp_says(f, "fadump_trigger", "Error: a dump is held");
     assert_hmp_says(f, "info fadump", "state: dump-available");
     assert_hmp_says(f, "info fadump", "cause: operator");
-    assert_hmp_says(f, "info fadump", "memory: 1023 MiB, 127 MiB of it in host");
+    assert_hmp_says(f, "info fadump",
+                    "memory: 1023 MiB, 127 MiB of it in host");
     assert_hmp_says(f, "info fadump", "boots since: 0 of ");
     assert_hmp_says(f, missing, "Error: cannot create");
 
