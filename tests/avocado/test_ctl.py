@@ -14,7 +14,7 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from fadump_test import FADUMP, GIB, FadumpTest, build, main
+from fadump_test import FADUMP, GIB, FadumpTest, build, full_only, main
 
 # Exit statuses, as the manual has them
 OK, FAILED, USAGE, NO_DEVICE, NO_DUMP, TIMEOUT = range(6)
@@ -417,6 +417,7 @@ class Dump(CtlTest):
                          int(guest.cmd('stat -c %s /proc/vmcore')))
         self.assertTrue(guest.alive())
 
+    @full_only
     def test_no_vmcoreinfo(self):
         """A guest with no driver: makedumpfile finds nothing in its dump,
         crash does.

@@ -151,6 +151,7 @@ class HostRelease(Confined):
         self.release(guest)
         self.assert_released(guest, full)
 
+    @full_only
     def test_end_of_the_driver(self):
         """A release that meets an end of the driver: unload, reboot.
 

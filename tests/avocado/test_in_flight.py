@@ -128,6 +128,7 @@ class Disks(InFlight):
         self.check(['-device', 'virtio-scsi-pci', '-device',
                     'scsi-hd,drive=disk'], 'sda', 'virtio_scsi sd_mod')
 
+    @full_only
     def test_nvme(self):
         """
         :avocado: tags=machine:q35,kernel:6.1
