@@ -143,6 +143,56 @@ static void test_restore(const void *opaque)
     stop(f);
 }
 
+/* A virtio-blk device at slot 5 as a driver has it, its ring in boot memory */
+typedef struct Blk {
+    QVirtioPCIDevice *pci;
+    QVirtQueue *vq;
+} Blk;
+
+static Blk start_blk(Fadump *f)
+{
+    QPCIAddress addr = { .devfn = QPCI_DEVFN(5, 0) };
+    Blk blk = { .pci = virtio_pci_new(f->qs->pcibus, &addr) };
+    QVirtioDevice *vdev = &blk.pci->vdev;
+
+    qvirtio_pci_device_enable(blk.pci);
+    qvirtio_start_device(vdev);
+    qvirtio_set_features(vdev, qvirtio_get_features(vdev) &
+                               1ull << VIRTIO_F_VERSION_1);
+    blk.vq = qvirtqueue_setup(vdev, &f->qs->alloc, 0);
+    qvirtio_set_driver_ok(vdev);
+    g_assert_cmphex(blk.vq->used, >, MiB);
+    g_assert_cmphex(blk.vq->used, <, B);
+    return blk;
+}
+
+static void stop_blk(Fadump *f, Blk *blk)
+{
+    qvirtqueue_cleanup(blk->pci->vdev.bus, blk->vq, &f->qs->alloc);
+    g_free(blk->pci->pdev);
+    g_free(blk->pci);
+}
+
+/* Read a sector, or write one that is full of @fill. */
+static void request_blk(Fadump *f, Blk *blk, bool write, uint64_t sector,
+                        uint8_t fill)
+{
+    /* type, priority, sector; data; status */
+    const uint64_t header[2] = { cpu_to_le64(write), cpu_to_le64(sector) };
+    uint64_t request = guest_alloc(&f->qs->alloc, sizeof(header) + 512 + 1);
+    uint64_t data = request + sizeof(header);
+    uint32_t head;
+
+    g_assert_cmphex(data, <, B);
+    qtest_memwrite(f->qts, request, header, sizeof(header));
+    qtest_memset(f->qts, data, fill, 512);
+    head = qvirtqueue_add(f->qts, blk->vq, request, sizeof(header), false,
+                          true);
+    qvirtqueue_add(f->qts, blk->vq, data, 512, !write, true);
+    qvirtqueue_add(f->qts, blk->vq, data + 512, 1, true, false);
+    qvirtqueue_kick(f->qts, &blk->pci->vdev, blk->vq, head);
+}
+
 /* A request is in flight at the crash, and its ring is in what is moved. */
 static void test_ring(const void *opaque)
 {
@@ -150,41 +200,75 @@ static void test_ring(const void *opaque)
         "-blockdev driver=null-co,node-name=d,size=1048576,read-zeroes=on,"
         "latency-ns=1000000000 "
         "-device virtio-blk-pci,drive=d,iothread=t,addr=5");
-    QPCIAddress addr = { .devfn = QPCI_DEVFN(5, 0) };
-    QVirtioPCIDevice *blk = virtio_pci_new(f->qs->pcibus, &addr);
-    QVirtioDevice *vdev = &blk->vdev;
-    /* type (0: read), priority, sector; data; status */
-    uint64_t header[2] = { }, request;
-    QVirtQueue *vq;
-    uint32_t head;
+    Blk blk;
 
     fill_ram(f);
     assert_register(f, OK);
-    qvirtio_pci_device_enable(blk);
-    qvirtio_start_device(vdev);
-    qvirtio_set_features(vdev, qvirtio_get_features(vdev) &
-                               1ull << VIRTIO_F_VERSION_1);
-    vq = qvirtqueue_setup(vdev, &f->qs->alloc, 0);
-    qvirtio_set_driver_ok(vdev);
-    g_assert_cmphex(vq->used, >, MiB);
-    g_assert_cmphex(vq->used, <, B);
-    request = guest_alloc(&f->qs->alloc, sizeof(header) + 512 + 1);
-    qtest_memwrite(f->qts, request, header, sizeof(header));
-    head = qvirtqueue_add(f->qts, vq, request, sizeof(header), false, true);
-    qvirtqueue_add(f->qts, vq, request + sizeof(header), 512, true, true);
-    qvirtqueue_add(f->qts, vq, request + sizeof(header) + 512, 1, true, false);
-    qvirtqueue_kick(f->qts, vdev, vq, head);
+    blk = start_blk(f);
+    request_blk(f, &blk, false, 0, 0);
 
     crash(f);
     /* the next boot's memory has nothing of it */
-    g_assert_cmphex(qtest_readl(f->qts, vq->used), ==, 0);
-    g_assert_cmphex(qtest_readq(f->qts, vq->used + 4), ==, 0);
+    g_assert_cmphex(qtest_readl(f->qts, blk.vq->used), ==, 0);
+    g_assert_cmphex(qtest_readq(f->qts, blk.vq->used + 4), ==, 0);
     probe(f);
     g_assert_cmpint(dump_number(f, "capture-ns"), <, NANOSECONDS_PER_SECOND);
     check_dump(f);
-    qvirtqueue_cleanup(vdev->bus, vq, &f->qs->alloc);
-    g_free(blk->pdev);
-    g_free(blk);
+    stop_blk(f, &blk);
+    stop(f);
+}
+
+/* What a disk has not written yet, and writes when a reset lets it end */
+static void test_writes(const void *opaque)
+{
+    enum { SECTORS = 4 };
+    g_autofree char *image = NULL, *options = NULL, *written = NULL;
+    int fd = g_file_open_tmp("fadump-test-XXXXXX", &image, NULL);
+    uint8_t fill = 0xa0;
+    gsize size;
+    Fadump *f;
+    int i, j;
+
+    g_assert_cmpint(fd, >=, 0);
+    g_assert_cmpint(ftruncate(fd, MiB), ==, 0);
+    close(fd);
+    /* one request is served, and no time passes for others */
+    options = g_strdup_printf(" -object throttle-group,id=t,x-iops-total=1 "
+        "-blockdev driver=file,node-name=f,filename=%s "
+        "-blockdev driver=throttle,node-name=d,throttle-group=t,file=f "
+        "-device virtio-blk-pci,drive=d,addr=5", image);
+    f = start_and_probe(opaque, options);
+    fill_ram(f);
+    assert_register(f, OK);
+    /* at a crash, and at the reset after which RAM would have its place again */
+    for (i = 0; i < 2; i++, fill++) {
+        Blk blk = start_blk(f);
+
+        for (j = 0; j < SECTORS; j++) {
+            request_blk(f, &blk, true, j, fill + 16 * j);
+        }
+        if (!i) {
+            crash(f);
+        } else {
+            system_reset(f);
+        }
+        stop_blk(f, &blk);
+        g_assert_true(g_file_get_contents(image, &written, &size, NULL));
+        for (j = 0; j < SECTORS * 512; j++) {
+            g_assert_cmphex((uint8_t)written[j], ==,
+                            (uint8_t)(fill + 16 * (j / 512)));
+        }
+        g_clear_pointer(&written, g_free);
+        if (!i) {
+            probe(f);
+            g_assert_cmpint(dump_number(f, "moved"), <, 2 * MiB);
+            release(f);
+        }
+    }
+    /* then there is nothing to wait for */
+    system_reset(f);
+    wait_given_back(f);
+    unlink(image);
     stop(f);
 }
 
@@ -197,4 +281,6 @@ void fadump_add_relocate_tests(void)
     add_test("restore", Q35_MEMFD, test_restore);
     add_test("ring", Q35_1G, test_ring);
     add_test("ring", Q35_MEMFD, test_ring);
+    add_test("writes", Q35_1G, test_writes);
+    add_test("writes", Q35_MEMFD, test_writes);
 }

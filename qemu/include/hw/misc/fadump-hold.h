@@ -224,7 +224,8 @@ void fadump_hold_drop(FadumpHold *h);
  * the machine's own again, with its huge pages, NUMA policy and file, and the
  * memory that stood in for it goes back to the host. Its content is kept up to
  * @copy_max bytes; if it is more, as after all RAM was set aside, it is not
- * worth the time. If RAM must stay where it is, that is left to another reset.
+ * worth the time. If RAM must stay where it is, or disks have requests in
+ * flight, that is left to another reset.
  */
 void fadump_hold_restore(FadumpHold *h, uint64_t copy_max);
 
