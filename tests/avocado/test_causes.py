@@ -183,6 +183,7 @@ class Causes(FadumpTest):
         self.triple_fault(guest, full, 1)
         self.pvpanic(guest, full)
 
+    @full_only
     def test_pc(self):
         """
         :avocado: tags=machine:pc,kernel:6.1

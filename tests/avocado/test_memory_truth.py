@@ -8,7 +8,7 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from fadump_test import FadumpTest, GIB, abi, main, truth
+from fadump_test import FadumpTest, GIB, abi, full_only, main, truth
 
 SEED = 20260817
 # Of each kind of memory
@@ -67,6 +67,7 @@ class MemoryTruth(FadumpTest):
         self.assertEqual(status, 1, output)
         self.assertNotIn('differ 0', output)
 
+    @full_only
     def test_copy_2g(self):
         """
         :avocado: tags=machine:q35,kernel:6.1

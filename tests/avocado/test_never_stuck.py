@@ -12,7 +12,7 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from fadump_test import FADUMP, FadumpTest, MIB, VMCORE, build, main
+from fadump_test import FADUMP, FadumpTest, MIB, VMCORE, build, full_only, main
 from vmtest.vmcore import Vmcore
 
 # A host without memory, while a file is there: its pages cannot be moved, which
@@ -99,6 +99,7 @@ class NeverStuck(FadumpTest):
         self.assertEqual(guest.qmp.count('GUEST_CRASHLOADED', start), 1)
         self.assertEqual(guest.qmp.count('GUEST_PANICKED', start), 0)
 
+    @full_only
     def test_panic_in_every_confined_boot_no_driver(self):
         """
         :avocado: tags=machine:pc,kernel:6.12

@@ -9,7 +9,7 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from fadump_test import FadumpTest, MIB, abi, build, main
+from fadump_test import FadumpTest, MIB, abi, build, full_only, main
 from vmtest.gdbstub import RESET_VECTOR
 
 
@@ -110,6 +110,7 @@ class PreservedHash(FadumpTest):
             out.write(b'\0' * (100 * MIB))
         self.check('6.1', 'q35', '2G', 2048 * MIB, initrd=initrd)
 
+    @full_only
     def test_above_4g(self):
         """
         :avocado: tags=machine:pc,kernel:6.12

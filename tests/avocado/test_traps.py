@@ -153,6 +153,7 @@ class Traps(FadumpTest):
         guest.cmd('alloc 80', timeout=300)
         self.assert_quiet(guest)
 
+    @full_only
     def test_low_ram_3g_pc(self):
         """
         :avocado: tags=machine:pc,kernel:6.1

@@ -93,6 +93,7 @@ class Window(FadumpTest):
         """
         self.check(None, '6.1')
 
+    @full_only
     def test_ovmf_2022(self):
         """
         :avocado: tags=firmware:ovmf
