@@ -104,6 +104,7 @@ class Tools(FadumpTest):
             self.assertIn('sysrq: Trigger a crash', log)
             os.unlink(dump)
 
+    @full_only
     def test_6_1(self):
         """
         :avocado: tags=machine:q35,kernel:6.1
