@@ -117,10 +117,13 @@ class Bare(FadumpTest):
         told //= kinds.count('image')
         self.assertTrue(0 <= memory - told <= 0x60000, hex(told))
 
+    # What a guest may take for all it has to do
+    patience = 60 * build.TIMEOUT_SCALE
+
     def assert_cycles(self, guest, times, confined=BOOT, methods=None,
                       cause='PANIC'):
         """It has crashed so often, and each time all was as it should be."""
-        guest.wait_bare('finished')
+        guest.wait_bare('finished', timeout=self.patience)
         boots = self.boots(guest)
         self.assertEqual([(b[0][1]['state'], b[0][1]['generation'])
                           for b in boots],
@@ -375,6 +378,8 @@ class Content(Bare):
             # There is KVM that emulates each instruction: no more of that.
             if time.monotonic() - begin > 5 and not FULL:
                 return
+        # Five at a time, of which each may be that slow
+        self.patience = 600 * build.TIMEOUT_SCALE
         for mode in ('', 'x-move=off'):
             with self.subTest(mode=mode):
                 self.check_backends(mode, accel='kvm')
