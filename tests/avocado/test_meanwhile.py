@@ -175,7 +175,7 @@ class Watchdog(Bare):
 
         :avocado: tags=machine:q35
         """
-        memory = 640 * MIB
+        memory = 1280 * MIB
         for action in ('reset', 'pause', 'poweroff'):
             with self.subTest(action=action):
                 guest = self.watched(
@@ -184,10 +184,10 @@ class Watchdog(Bare):
                     memory=memory, fadump=f'boot-mem={BOOT >> 20}M,full=on,'
                     'x-move=off,x-swap=off')
                 guest.wait_bare('released')
-                # or it did not expire meanwhile
-                self.assertGreater(
-                    int(guest.wait_bare('desc')['capture_ns']),
-                    2 * self.HALF_MS * 10**6)
+                if (int(guest.wait_bare('desc')['capture_ns']) <
+                        2 * self.HALF_MS * 10**6):
+                    self.skipTest('this host copies all memory before a '
+                                  'watchdog can expire')
                 for event, count in (('FADUMP_CAPTURED', 1),
                                      ('FADUMP_FAILED', 0), ('WATCHDOG', 0)):
                     self.assertEqual(guest.qmp.count(event), count, event)
