@@ -211,7 +211,7 @@ class Content(Bare):
                               'mixed': {'guest', 'place', 'none', 'window'},
                               'full': {'window'}}.get(mode, {'window', 'place'}))
             # The last reset was an ordinary one: RAM is the backend's own. A
-            # page of zeros is where the guest has read past the dump's end.
+            # huge page of the host's may reach a page beyond what is given back.
             self.assertLessEqual(guest.resident('fadump-dump'), 4096)
             guest.close()
         return finish

@@ -41,8 +41,7 @@ void save_to(Fadump *f, const char *path)
 {
     g_autofree char *uri = g_strdup_printf("file:%s", path);
 
-    qtest_qmp_assert_success(f->qts, "{ 'execute': 'migrate', 'arguments': "
-                             "{ 'uri': %s } }", uri);
+    migrate_to(f, uri);
     wait_migration(f, "completed");
 }
 
@@ -125,7 +124,7 @@ void migrate_to(Fadump *f, const char *uri)
 
 /* Most of RAM goes when the other side runs, and the rest did before. */
 Fadump *start_postcopy(const Machine *m, Fadump *src,
-                              const char *const *caps)
+                       const char *const *caps)
 {
     g_autofree char *uri = g_strdup_printf("unix:%s/socket", src->dir);
     Fadump *dst = start_incoming(m, uri, caps);
@@ -146,25 +145,32 @@ void finish_postcopy(Fadump *src, Fadump *dst)
     adopt_device(dst, src);
 }
 
-/* Wait until RAM is being sent, and what goes ahead of it has been. */
-void wait_sent(Fadump *f)
+/* Wait until so many pages of RAM have been sent. */
+void wait_pages(Fadump *f, int64_t expected)
 {
     gint64 end = g_get_monotonic_time() + TIMEOUT_US;
     int64_t pages = 0;
 
-    while (!pages) {
+    while (pages < expected && g_get_monotonic_time() < end) {
         QDict *rsp = qtest_qmp_assert_success_ref(f->qts, "{ 'execute': "
                                                   "'query-migrate' }");
         QDict *ram = qdict_get_qdict(rsp, "ram");
 
-        g_assert_cmpint(g_get_monotonic_time(), <, end);
+        /* not there before it has begun */
         if (ram) {
             pages = qdict_get_int(ram, "duplicate") +
                     qdict_get_int(ram, "normal");
         }
         qobject_unref(rsp);
-        g_usleep(1000);
+        g_usleep(10000);
     }
+    g_assert_cmpint(pages, >=, expected);
+}
+
+/* Wait until RAM is being sent, and what goes ahead of it has been. */
+void wait_sent(Fadump *f)
+{
+    wait_pages(f, 1);
 }
 
 /*

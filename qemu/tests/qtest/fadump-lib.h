@@ -295,6 +295,8 @@ Fadump *load_from(const Machine *m, const char *path, const Fadump *old,
 
 void migrate_to(Fadump *f, const char *uri);
 void limit_bandwidth(Fadump *f, uint64_t bytes);
+/* Wait until so many pages of RAM have been sent. */
+void wait_pages(Fadump *f, int64_t expected);
 /* Wait until RAM is being sent, and what goes ahead of it has been. */
 void wait_sent(Fadump *f);
 /* A postcopy migration that goes on slowly, to the machine that is returned */

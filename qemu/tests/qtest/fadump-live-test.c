@@ -9,26 +9,6 @@
 #include "qemu/osdep.h"
 #include "fadump-lib.h"
 
-static void set_capability(Fadump *f, const char *name)
-{
-    qtest_qmp_assert_success(f->qts, "{ 'execute': "
-        "'migrate-set-capabilities', 'arguments': { 'capabilities': [ "
-        "{ 'capability': %s, 'state': true } ] } }", name);
-}
-
-static void set_bandwidth(Fadump *f, uint64_t bytes)
-{
-    qtest_qmp_assert_success(f->qts, "{ 'execute': 'migrate-set-parameters', "
-        "'arguments': { 'max-bandwidth': %" PRIu64 ", "
-        "'max-postcopy-bandwidth': %" PRIu64 " } }", bytes, bytes);
-}
-
-static void start_migration(Fadump *f, const char *uri)
-{
-    qtest_qmp_assert_success(f->qts, "{ 'execute': 'migrate', 'arguments': "
-                             "{ 'uri': %s } }", uri);
-}
-
 /* There is a lot to be sent. */
 static void fill_busy_ram(Fadump *f)
 {
@@ -41,36 +21,14 @@ static void migrate_slowly(Fadump *f, const char *path)
 {
     g_autofree char *uri = g_strdup_printf("file:%s", path);
 
-    set_bandwidth(f, 64 * KiB);
-    start_migration(f, uri);
+    limit_bandwidth(f, 64 * KiB);
+    migrate_to(f, uri);
     wait_migration(f, "active");
-}
-
-/* Wait until so many pages of RAM have been sent. */
-static void wait_pages(Fadump *f, int64_t expected)
-{
-    gint64 end = g_get_monotonic_time() + TIMEOUT_US;
-    int64_t pages = 0;
-
-    while (pages < expected && g_get_monotonic_time() < end) {
-        QDict *rsp = qtest_qmp_assert_success_ref(f->qts, "{ 'execute': "
-                                                  "'query-migrate' }");
-        QDict *ram = qdict_get_qdict(rsp, "ram");
-
-        /* not there before it has begun */
-        if (ram) {
-            pages = qdict_get_int(ram, "duplicate") +
-                    qdict_get_int(ram, "normal");
-        }
-        qobject_unref(rsp);
-        g_usleep(10000);
-    }
-    g_assert_cmpint(pages, >=, expected);
 }
 
 static void let_go(Fadump *f)
 {
-    set_bandwidth(f, 100 * GiB);
+    limit_bandwidth(f, 100 * GiB);
     wait_migration(f, "completed");
 }
 
@@ -125,6 +83,7 @@ static void test_outgoing_release(const void *opaque)
 /* A snapshot is of when it began, whatever is released while it is written. */
 static void test_background_snapshot(const void *opaque)
 {
+    static const char *const caps[] = { "background-snapshot", NULL };
     Fadump *f = start_and_probe(opaque, ""), *dst;
     g_autofree char *path = g_build_filename(f->dir, "stream", NULL);
 
@@ -132,7 +91,7 @@ static void test_background_snapshot(const void *opaque)
     assert_register(f, OK);
     crash(f);
     probe(f);
-    set_capability(f, "background-snapshot");
+    use_capabilities(f, caps);
     migrate_slowly(f, path);
     /* of devices, too, then */
     wait_pages(f, 1);
@@ -150,21 +109,22 @@ static void test_background_snapshot(const void *opaque)
 /* A postcopy migration to a machine that runs, and has not all of its RAM. */
 static Fadump *begin_postcopy(const Machine *m, Fadump *src)
 {
+    static const char *const caps[] = { "postcopy-ram", NULL };
     g_autofree char *uri = g_strdup_printf("unix:%s/socket", src->dir);
     Fadump *dst = start(m, " -incoming defer");
     gint64 end = g_get_monotonic_time() + TIMEOUT_US;
     bool runs = false;
 
-    set_capability(src, "postcopy-ram");
-    set_capability(dst, "postcopy-ram");
+    use_capabilities(src, caps);
+    use_capabilities(dst, caps);
     qtest_qmp_assert_success(dst->qts, "{ 'execute': 'migrate-incoming', "
                              "'arguments': { 'uri': %s } }", uri);
-    set_bandwidth(src, 64 * MiB);
-    start_migration(src, uri);
+    limit_bandwidth(src, 64 * MiB);
+    migrate_to(src, uri);
     /* boot memory has been sent, and some of it has to be sent again */
     wait_pages(src, (B + 64 * MiB) / 4096);
     qtest_memset(src->qts, 70 * MiB, 0x5a, 2 * MiB);
-    set_bandwidth(src, 64 * KiB);
+    limit_bandwidth(src, 64 * KiB);
     qtest_qmp_assert_success(src->qts,
                              "{ 'execute': 'migrate-start-postcopy' }");
     while (!runs && g_get_monotonic_time() < end) {
@@ -177,12 +137,7 @@ static Fadump *begin_postcopy(const Machine *m, Fadump *src)
     }
     g_assert_true(runs);
     wait_migration(src, "postcopy-active");
-    find_device(dst);
-    dst->dev->bar = src->dev->bar;
-    dst->dev->vdev.features = src->dev->vdev.features;
-    dst->dev->vdev.features_negotiated = true;
-    dst->window = src->window;
-    dst->window_len = src->window_len;
+    adopt_device(dst, src);
     return dst;
 }
 
