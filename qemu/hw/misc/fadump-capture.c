@@ -443,13 +443,19 @@ static bool capture_memory(VirtIOFadump *s, FadumpDesc *desc, bool full,
         if (!capture_piece(s, desc, runs,
                            &g_array_index(pieces, FadumpPiece, i), full, done,
                            errp)) {
-            fadump_hold_undo(&s->hold, done);
-            g_array_set_size(desc->ranges, 0);
-            return false;
+            goto undo;
         }
+    }
+    if (!fadump_hold_commit(&s->hold, errp)) {
+        goto undo;
     }
     desc->boot_mem = fadump_ranges_size(full ? s->ram_map : s->boot);
     return true;
+
+undo:
+    fadump_hold_undo(&s->hold, done);
+    g_array_set_size(desc->ranges, 0);
+    return false;
 }
 
 /* All of RAM if that is wanted and there is room for it, else boot memory. */

@@ -17,6 +17,7 @@
 #include "qapi/error.h"
 #include "exec/ramblock.h"
 #include "hw/misc/fadump-hold.h"
+#include "migration/misc.h"
 #include "standard-headers/linux/virtio_fadump.h"
 #include "system/runstate.h"
 #include "trace.h"
@@ -68,18 +69,12 @@ static void mark_blocks(unsigned long *map, uint64_t off, uint64_t size)
                DIV_ROUND_UP(off + size, FADUMP_POPULATED_BLOCK) - first);
 }
 
-/*
- * A piece is set aside, and now lies at @place. Not before: what is populated
- * a postcopy migration asks the other host for, which does not have it.
- */
-static bool keep_place(FadumpHold *h, const FadumpPlace *place, uint64_t size,
-                       Error **errp)
+/* A piece is set aside, and now lies at @place. */
+static void keep_place(FadumpHold *h, const FadumpPlace *place, uint64_t size)
 {
-    if (place->mr != &h->held) {
-        return true;
+    if (place->mr == &h->held) {
+        mark_blocks(h->kept, place->off, size);
     }
-    mark_blocks(h->kept, place->off, size);
-    return fadump_populate(&h->populated, place->off, size, errp);
 }
 
 /* It was not, but a part may have been written. */
@@ -142,9 +137,13 @@ static bool swap_range(FadumpHold *h, const FadumpRange *range)
 
 static bool try_swap(FadumpHold *h, const FadumpHeld *held)
 {
-    return h->swap && fadump_hold_find_slot(h, &held->range) &&
-           keep_place(h, &held->dst, held->range.size, NULL) &&
-           swap_range(h, &held->range);
+    if (!h->swap || !fadump_hold_find_slot(h, &held->range) ||
+        !swap_range(h, &held->range)) {
+        return false;
+    }
+    /* what came in is the guest's now */
+    keep_place(h, &held->dst, held->range.size);
+    return true;
 }
 
 static uint32_t set_aside(FadumpHold *h, FadumpHeld *held, bool may_relocate,
@@ -176,11 +175,9 @@ static uint32_t set_aside(FadumpHold *h, FadumpHeld *held, bool may_relocate,
     fadump_forget_code();
     trace_fadump_hold(size, held->method,
                       why_not_moved ?: h->move ? "" : "not wanted");
-    /* what was swapped out is the dump's now, what came in the guest's */
-    if (!keep_place(h, held->method == VIRTIO_FADUMP_METHOD_SWAPPED ?
-                       &held->src : &held->dst, size, errp)) {
-        return VIRTIO_FADUMP_METHOD_NONE;
-    }
+    /* what was swapped out is the dump's */
+    keep_place(h, held->method == VIRTIO_FADUMP_METHOD_SWAPPED ?
+                  &held->src : &held->dst, size);
     return held->method;
 }
 
@@ -225,6 +222,40 @@ uint32_t fadump_hold_in_guest(FadumpHold *h, const FadumpRange *range,
 /* ------------------------------------------------------------------ */
 /* The end                                                            */
 
+/*
+ * A postcopy migration fills what is not populated with zeros, at the first
+ * touch, and asks the other host for all else: which never had these.
+ */
+static void touch_blocks(FadumpHold *h, unsigned long first, unsigned long end)
+{
+    const uint8_t *host = memory_region_get_ram_ptr(&h->held);
+    uint64_t off;
+
+    for (off = first * FADUMP_POPULATED_BLOCK;
+         off < end * FADUMP_POPULATED_BLOCK;
+         off += qemu_real_host_page_size()) {
+        qatomic_read(host + off);
+    }
+}
+
+bool fadump_hold_commit(FadumpHold *h, Error **errp)
+{
+    unsigned long n = h->kept ? h->nr_blocks : 0, i, next;
+
+    for (i = find_next_bit(h->kept, n, 0); i < n;
+         i = find_next_bit(h->kept, n, next)) {
+        next = find_next_zero_bit(h->kept, n, i);
+        if (migration_in_incoming_postcopy()) {
+            touch_blocks(h, i, next);
+        }
+        if (!fadump_populate(&h->populated, i * FADUMP_POPULATED_BLOCK,
+                             (next - i) * FADUMP_POPULATED_BLOCK, errp)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static void undo_one(FadumpHold *h, const FadumpHeld *held)
 {
     Error *err = NULL;
@@ -252,6 +283,8 @@ void fadump_hold_undo(FadumpHold *h, GArray *done)
     }
     g_array_set_size(done, 0);
     if (h->kept) {
+        /* what was copied is of no use there */
+        bitmap_or(h->stale, h->stale, h->kept, h->nr_blocks);
         bitmap_zero(h->kept, h->nr_blocks);
     }
 }

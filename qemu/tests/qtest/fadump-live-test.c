@@ -106,8 +106,11 @@ static void test_background_snapshot(const void *opaque)
     stop(dst);
 }
 
-/* A postcopy migration to a machine that runs, and has not all of its RAM. */
-static Fadump *begin_postcopy(const Machine *m, Fadump *src)
+/*
+ * A postcopy migration to a machine that runs, and has neither the RAM behind
+ * what comes after boot memory nor @late, which is 2 MiB.
+ */
+static Fadump *begin_postcopy(const Machine *m, Fadump *src, uint64_t late)
 {
     static const char *const caps[] = { "postcopy-ram", NULL };
     g_autofree char *uri = g_strdup_printf("unix:%s/socket", src->dir);
@@ -123,7 +126,7 @@ static Fadump *begin_postcopy(const Machine *m, Fadump *src)
     migrate_to(src, uri);
     /* boot memory has been sent, and some of it has to be sent again */
     wait_pages(src, (B + 64 * MiB) / 4096);
-    qtest_memset(src->qts, 70 * MiB, 0x5a, 2 * MiB);
+    qtest_memset(src->qts, late, 0x5a, 2 * MiB);
     limit_bandwidth(src, 64 * KiB);
     qtest_qmp_assert_success(src->qts,
                              "{ 'execute': 'migrate-start-postcopy' }");
@@ -148,7 +151,7 @@ static void test_postcopy_crash(const void *opaque)
 
     fill_busy_ram(src);
     assert_register(src, OK);
-    dst = begin_postcopy(opaque, src);
+    dst = begin_postcopy(opaque, src, 70 * MiB);
     /* the machine stands still until the last page has come */
     trigger(dst, VIRTIO_FADUMP_TRIGGER_PANIC);
     g_usleep(G_USEC_PER_SEC / 2);
@@ -174,6 +177,29 @@ static void test_postcopy_crash(const void *opaque)
     stop(dst);
 }
 
+/* Nothing is waited for that the capture has no need of. */
+static void test_postcopy_crash_early(const void *opaque)
+{
+    Fadump *src = start_and_probe(opaque, ""), *dst;
+
+    fill_busy_ram(src);
+    assert_register(src, OK);
+    dst = begin_postcopy(opaque, src, 150 * MiB);
+    /* firmware, which a reset writes anew, is still to come */
+    limit_bandwidth(src, MiB);
+    trigger(dst, VIRTIO_FADUMP_TRIGGER_PANIC);
+    wait_count(dst, &dst->captured, 1, "panic");
+    wait_migration(src, "postcopy-active");
+    probe(dst);
+    assert_copied(dst);
+    let_go(src);
+    check_dump(dst);
+    stop(src);
+    release(dst);
+    wait_given_back(dst);
+    stop(dst);
+}
+
 /* What is given back counts as received, and would never come. */
 static void test_postcopy_release(const void *opaque)
 {
@@ -184,7 +210,7 @@ static void test_postcopy_release(const void *opaque)
     assert_register(src, OK);
     crash(src);
     probe_features(src, ALL_FEATURES);
-    dst = begin_postcopy(opaque, src);
+    dst = begin_postcopy(opaque, src, 70 * MiB);
     assert_state(dst, DUMP_AVAILABLE);
     probe_features(dst, ALL_FEATURES);
     assert_discard(dst, 64 * MiB, 2 * MiB, BUSY);
@@ -211,7 +237,7 @@ static void test_migrate_empty(const void *opaque)
 
     fill_busy_ram(src);
     assert_register(src, OK);
-    dst = begin_postcopy(opaque, src);
+    dst = begin_postcopy(opaque, src, 70 * MiB);
     let_go(src);
     g_assert_cmpint(look_at_held(src).rss, ==, 0);
     g_assert_cmpint(look_at_held(dst).rss, ==, 0);
@@ -230,6 +256,7 @@ void fadump_add_live_tests(void)
     add_test("outgoing-release", Q35_1G, test_outgoing_release);
     add_test("background-snapshot", Q35_1G, test_background_snapshot);
     add_test("postcopy-crash", Q35_1G, test_postcopy_crash);
+    add_test("postcopy-crash-early", Q35_1G, test_postcopy_crash_early);
     add_test("postcopy-release", Q35_1G, test_postcopy_release);
     add_test("postcopy-release", Q35_MEMFD, test_postcopy_release);
     add_test("migrate-empty", Q35_1G, test_migrate_empty);

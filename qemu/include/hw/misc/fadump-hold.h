@@ -195,6 +195,14 @@ uint32_t fadump_hold_in_guest(FadumpHold *h, const FadumpRange *range,
                               const FadumpPlace *dst, const FadumpPlace *src,
                               bool may_relocate, GArray *done, Error **errp);
 
+/*
+ * All is set aside: from now on the held area's memory that it lies in counts
+ * as populated. Not before: a copy into one block after the other would wait,
+ * in an incoming postcopy migration, for pages that the other host never had.
+ * False with @errp set if a listener (VFIO) does not take it.
+ */
+bool fadump_hold_commit(FadumpHold *h, Error **errp);
+
 /* What was moved or swapped goes back where it was; @done is empty then. */
 void fadump_hold_undo(FadumpHold *h, GArray *done);
 
