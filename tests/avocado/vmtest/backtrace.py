@@ -34,7 +34,8 @@ def _plain(name):
     return _ALIAS.get(name) or _SUFFIX.sub('', name)
 
 
-_ALIAS = {'end_repeat_nmi': 'asm_exc_nmi'}
+_ALIAS = {'end_repeat_nmi': 'asm_exc_nmi',
+          '__indirect_thunk_start': '__x86_indirect_thunk_array'}
 
 
 def _stripped(frames):
