@@ -20,7 +20,7 @@ packages=(
     bison flex ninja-build python3 python3-distlib python3-pip
     python3-setuptools python3-venv python3-wheel lib32gcc-12-dev
     libglib2.0-dev libpixman-1-dev libfdt-dev libslirp-dev zlib1g-dev
-    libcap-ng-dev libaio-dev liburing-dev libnuma-dev
+    libattr1-dev libcap-ng-dev libaio-dev liburing-dev libnuma-dev
     # fadump-ctl
     libjson-c-dev
     # modules (objtool is linked to libelf) and the initramfs

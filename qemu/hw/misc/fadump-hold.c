@@ -153,9 +153,9 @@ static uint32_t set_aside(FadumpHold *h, FadumpHeld *held, bool may_relocate,
     const char *why_not_moved = why;
     uint64_t size = held->range.size;
 
-    /* a disk would be written from what comes in the place of its data */
+    /* disk or file would be written from what comes in the place of its data */
     if (!why && h->has_requests) {
-        why_not_moved = "disk requests in flight";
+        why_not_moved = "requests in flight";
     }
     if (!why_not_moved && h->move && try_move(h, &held->dst, &held->src, size,
                                               &why_not_moved)) {

@@ -6,11 +6,13 @@
 
 #include "qemu/osdep.h"
 #include "qapi/error.h"
+#include "qapi/qapi-commands-virtio.h"
 #include "block/block_int-common.h"
 #include "exec/address-spaces.h"
 #include "hw/boards.h"
 #include "hw/mem/memory-device.h"
 #include "hw/misc/fadump-ram.h"
+#include "hw/sysbus.h"
 #include "migration/misc.h"
 #include "standard-headers/linux/virtio_fadump.h"
 #include "system/block-backend.h"
@@ -138,6 +140,22 @@ const char *fadump_ram_why_stay(void)
     return NULL;
 }
 
+/* A shared directory has one queue, and threads that read and write files. */
+static int find_busy_share(DeviceState *dev, void *opaque)
+{
+    g_autoptr(VirtQueueStatus) status = NULL;
+    g_autofree char *path = NULL;
+
+    if (!dev->realized || !object_dynamic_cast(OBJECT(dev),
+                                               "virtio-9p-device")) {
+        return 0;
+    }
+    path = object_get_canonical_path(OBJECT(dev));
+    status = qmp_x_query_virtio_queue_status(path, 0, NULL);
+    /* below 0 ends the walk */
+    return status && status->inuse ? -EBUSY : 0;
+}
+
 bool fadump_ram_has_requests(void)
 {
     BlockBackend *blk = NULL;
@@ -149,5 +167,6 @@ bool fadump_ram_has_requests(void)
             return true;
         }
     }
-    return false;
+    return qbus_walk_children(sysbus_get_default(), find_busy_share, NULL, NULL,
+                              NULL, NULL) != 0;
 }

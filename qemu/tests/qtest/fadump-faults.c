@@ -15,6 +15,7 @@
  *   linkat=N
  *   rename=N
  *   ftruncate=N
+ *   pwritev      pwritev() takes its time, as on a server that is far away
  */
 
 #include "qemu/osdep.h"
@@ -184,4 +185,17 @@ int ftruncate64(int fd, off_t size)
         real = dlsym(RTLD_NEXT, "ftruncate64");
     }
     return real(fd, size);
+}
+
+ssize_t pwritev64(int fd, const struct iovec *iov, int n, off_t off)
+{
+    static ssize_t (*real)(int, const struct iovec *, int, off_t);
+
+    if (wanted("pwritev")) {
+        sleep(2);
+    }
+    if (!real) {
+        real = dlsym(RTLD_NEXT, "pwritev64");
+    }
+    return real(fd, iov, n, off);
 }

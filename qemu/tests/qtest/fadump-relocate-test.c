@@ -7,6 +7,7 @@
  */
 
 #include "qemu/osdep.h"
+#include "hw/9pfs/9p.h"
 #include "qemu/timer.h"
 #include "fadump-lib.h"
 
@@ -143,7 +144,7 @@ static void test_restore(const void *opaque)
     stop(f);
 }
 
-/* A virtio-blk device at slot 5 as a driver has it, its ring in boot memory */
+/* A virtio device at slot 5 as a driver has it, its ring in boot memory */
 typedef struct Blk {
     QVirtioPCIDevice *pci;
     QVirtQueue *vq;
@@ -272,6 +273,139 @@ static void test_writes(const void *opaque)
     stop(f);
 }
 
+static void put(GByteArray *m, uint64_t value, guint bytes)
+{
+    value = cpu_to_le64(value);
+    g_byte_array_append(m, (const guint8 *)&value, bytes);
+}
+
+static void put_string(GByteArray *m, const char *string)
+{
+    put(m, strlen(string), 2);
+    g_byte_array_append(m, (const guint8 *)string, strlen(string));
+}
+
+/* A 9P message, without its length */
+static GByteArray *message(uint8_t type)
+{
+    GByteArray *m = g_byte_array_new();
+
+    put(m, type, 1);
+    put(m, type == P9_TVERSION ? P9_NOTAG : 0, 2);
+    return m;
+}
+
+/* Send @m, and wait for its reply if there is one to come before a crash. */
+static void send_message(Fadump *f, Blk *share, GByteArray *m, bool wait)
+{
+    uint8_t type = m->data[0];
+    uint32_t size = cpu_to_le32(4 + m->len), head;
+    uint64_t request = guest_alloc(&f->qs->alloc, 4 + m->len);
+    uint64_t reply = guest_alloc(&f->qs->alloc, 8192);
+
+    g_assert_cmphex(request + m->len, <, B);
+    qtest_memwrite(f->qts, request, &size, 4);
+    qtest_memwrite(f->qts, request + 4, m->data, m->len);
+    head = qvirtqueue_add(f->qts, share->vq, request, 4 + m->len, false, true);
+    qvirtqueue_add(f->qts, share->vq, reply, 8192, true, false);
+    qvirtqueue_kick(f->qts, &share->pci->vdev, share->vq, head);
+    if (wait) {
+        qvirtio_wait_used_elem(f->qts, &share->pci->vdev, share->vq, head, NULL,
+                               TIMEOUT_US);
+        g_assert_cmpint(qtest_readb(f->qts, reply + 4), ==, type + 1);
+    }
+    g_byte_array_unref(m);
+}
+
+/* Open the shared directory's file, and begin to write @size times @fill. */
+static void begin_write(Fadump *f, Blk *share, uint8_t fill, uint32_t size)
+{
+    GByteArray *m = message(P9_TVERSION);
+
+    put(m, 8192, 4);
+    put_string(m, "9P2000.L");
+    send_message(f, share, m, true);
+    m = message(P9_TATTACH);
+    put(m, 0, 4);
+    put(m, P9_NOFID, 4);
+    put_string(m, "");
+    put_string(m, "");
+    put(m, 0, 4);
+    send_message(f, share, m, true);
+    m = message(P9_TWALK);
+    put(m, 0, 4);
+    put(m, 1, 4);
+    put(m, 1, 2);
+    put_string(m, "file");
+    send_message(f, share, m, true);
+    m = message(P9_TLOPEN);
+    put(m, 1, 4);
+    put(m, O_RDWR, 4);
+    send_message(f, share, m, true);
+    m = message(P9_TWRITE);
+    put(m, 1, 4);
+    put(m, 0, 8);
+    put(m, size, 4);
+    while (size--) {
+        put(m, fill, 1);
+    }
+    send_message(f, share, m, false);
+}
+
+/* What virtio-9p's threads have not written yet */
+static void test_share(const void *opaque)
+{
+    enum { SIZE = 2000 };
+    g_autofree char *dir = g_dir_make_tmp("fadump-test-XXXXXX", NULL);
+    g_autofree char *file = g_build_filename(dir, "file", NULL);
+    g_autofree char *options = NULL, *written = NULL;
+    uint8_t fill = 0xb5;
+    gsize size;
+    Fadump *f;
+    int i, j;
+
+    if (!qtest_has_device("virtio-9p-pci")) {
+        g_test_skip("QEMU was built without virtio-9p");
+        rmdir(dir);
+        return;
+    }
+    g_assert_true(g_file_set_contents(file, "", 0, NULL));
+    options = g_strdup_printf(" -fsdev local,id=s,security_model=none,path=%s "
+        "-device virtio-9p-pci,fsdev=s,mount_tag=t,addr=5", dir);
+    f = start_faulty(opaque, "pwritev", options);
+    fill_ram(f);
+    assert_register(f, OK);
+    /* at a crash, and at the reset after which RAM would have its place again */
+    for (i = 0; i < 2; i++, fill++) {
+        Blk share = start_blk(f);
+
+        begin_write(f, &share, fill, SIZE);
+        if (!i) {
+            crash(f);
+        } else {
+            system_reset(f);
+        }
+        stop_blk(f, &share);
+        g_assert_true(g_file_get_contents(file, &written, &size, NULL));
+        g_assert_cmpint(size, ==, SIZE);
+        for (j = 0; j < SIZE; j++) {
+            g_assert_cmphex((uint8_t)written[j], ==, fill);
+        }
+        g_clear_pointer(&written, g_free);
+        if (!i) {
+            probe(f);
+            g_assert_cmpint(dump_number(f, "moved"), <, 2 * MiB);
+            release(f);
+        }
+    }
+    /* then there is nothing to wait for */
+    system_reset(f);
+    wait_given_back(f);
+    unlink(file);
+    rmdir(dir);
+    stop(f);
+}
+
 void fadump_add_relocate_tests(void)
 {
     qtest_add_data_func("fadump/attributes", NULL, test_attributes);
@@ -283,4 +417,6 @@ void fadump_add_relocate_tests(void)
     add_test("ring", Q35_MEMFD, test_ring);
     add_test("writes", Q35_1G, test_writes);
     add_test("writes", Q35_MEMFD, test_writes);
+    add_test("share", Q35_1G, test_share);
+    add_test("share", Q35_MEMFD, test_share);
 }

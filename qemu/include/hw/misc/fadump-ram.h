@@ -38,8 +38,9 @@ const FadumpRamRun *fadump_ram_find(const GArray *runs, uint64_t addr);
 const char *fadump_ram_why_stay(void);
 
 /*
- * Whether disks have requests in flight, which know RAM by its host addresses:
- * what is written from there must not change. Under the BQL.
+ * Whether disks, or directories shared by virtio-9p, have requests in flight,
+ * which know RAM by its host addresses: what is written from there must not
+ * change. Under the BQL.
  */
 bool fadump_ram_has_requests(void);
 
