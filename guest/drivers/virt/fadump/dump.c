@@ -145,7 +145,6 @@ int fadump_dump_drop(void)
 	fadump_get_status(&st);
 	if (!st.reading) {
 		fadump_vmcore_hide();
-		fadump_claim_hotplug(true);
 		ret = fadump.dev->ops->fadump_invalidate(fadump.dev->priv);
 	}
 	fadump.release_wanted = ret == -EBUSY;
@@ -164,7 +163,6 @@ int fadump_dump_drop(void)
 	else
 		pr_err("the device did not release the dump (%d), it is kept\n",
 		       ret);
-	fadump_claim_hotplug(false);
 	if (fadump_vmcore_show())
 		pr_err("cannot show /proc/vmcore again\n");
 	return ret;

@@ -250,8 +250,7 @@ const char *fadump_check_dest(const VirtIOFadump *s, const GArray *boot,
                               const FadumpDest *others, uint32_t n);
 
 /* Whether a registration can name @r for up to @max bytes to be read. */
-bool fadump_note_region_ok(const VirtIOFadump *s, const FadumpRange *r,
-                           uint64_t max);
+bool fadump_note_region_ok(const FadumpRange *r, uint64_t max);
 
 /* ---- fadump-capture.c ---- */
 
