@@ -483,6 +483,7 @@ static void handle_elem(VirtIOFadump *s, VirtQueue *vq, VirtQueueElement *elem,
     };
     uint32_t status;
 
+    fadump_driver_knows(s);
     req.size = iov_to_buf(elem->out_sg, elem->out_num, 0, buf, MAX_REQ_SIZE);
     status = handle_request(s, &req);
     trace_fadump_request(req.type, req.out_size, status, req.detail);

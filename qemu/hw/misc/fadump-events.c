@@ -139,6 +139,13 @@ static void fadump_hold_plugged(VirtIOFadump *s, bool hold)
                        NULL, &hold);
 }
 
+void fadump_driver_knows(VirtIOFadump *s)
+{
+    if (!fadump_life_held(s->life)) {
+        fadump_hold_plugged(s, false);
+    }
+}
+
 static void fadump_tell_lost(VirtIOFadump *s, uint32_t cause)
 {
     g_autofree char *id = qemu_uuid_unparse_strdup(&s->dump_id);
@@ -169,7 +176,11 @@ static void fadump_release(VirtIOFadump *s, FadumpLifeEvent event)
     fadump_publish(s);
     fadump_hold_drop(&s->hold);
     FADUMP_CONFINER_GET_CLASS(s->confiner)->lift(s->confiner);
-    fadump_hold_plugged(s, false);
+    /* a driver that does not know of it yet has the memory mapped */
+    if (event != FADUMP_EVENT_HOST_RELEASE ||
+        !(VIRTIO_DEVICE(s)->status & VIRTIO_CONFIG_S_DRIVER_OK)) {
+        fadump_hold_plugged(s, false);
+    }
     qapi_event_send_fadump_released(id, reason);
 }
 

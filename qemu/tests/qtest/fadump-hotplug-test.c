@@ -203,6 +203,43 @@ static void test_dropped(const void *opaque)
     stop(f);
 }
 
+/* The host's release is not the driver's, which may have them mapped. */
+static void test_host_release(const void *opaque)
+{
+    Fadump *f = start_with_dimms(opaque, "");
+
+    assert_register(f, OK);
+    trigger_panic(f);
+    probe(f);
+    qtest_qmp_assert_success(f->qts, "{ 'execute': 'fadump-release' }");
+    assert_hidden(f);
+    assert_request(f, RELEASE, NONE);
+    assert_shown(f, ENABLED | INSERTING, ENABLED | INSERTING);
+    write_flags(f, 0, INSERTING);
+    write_flags(f, 1, INSERTING);
+
+    /* where there is no driver there is nobody to wait for */
+    assert_register(f, OK);
+    trigger_panic(f);
+    assert_hidden(f);
+    qtest_qmp_assert_success(f->qts, "{ 'execute': 'fadump-release' }");
+    assert_shown(f, ENABLED | INSERTING, ENABLED | INSERTING);
+    write_flags(f, 0, INSERTING);
+    write_flags(f, 1, INSERTING);
+
+    /* nor after a reset */
+    system_reset(f);
+    probe(f);
+    assert_register(f, OK);
+    trigger_panic(f);
+    probe(f);
+    qtest_qmp_assert_success(f->qts, "{ 'execute': 'fadump-release' }");
+    assert_hidden(f);
+    system_reset(f);
+    assert_shown(f, ENABLED | INSERTING, ENABLED | INSERTING);
+    stop(f);
+}
+
 /* With all of the machine's own RAM set aside DIMMs still wait. */
 static void test_full(const void *opaque)
 {
@@ -482,6 +519,7 @@ void fadump_add_hotplug_tests(void)
         add_test("dimm", &dimms[i], test_dimm);
     }
     add_test("dimm-dropped", &dimms[1], test_dropped);
+    add_test("dimm-host-release", &dimms[1], test_host_release);
     add_test("dimm-full", &dimms[1], test_full);
     add_test("dimm-migrate", &dimms[1], test_migrate);
     add_test("dimm-note", &dimms[1], test_note);

@@ -125,14 +125,13 @@ static bool fadump_claim(u64 start, u64 end, u32 node,
 /*
  * Also what fills no block, at both ends: none of it is anybody's. But what ACPI
  * or virtio-mem gives back is theirs, and virtio-mem has all of its region as a
- * resource, which could not be if there were one in it.
+ * resource, which could not be if there were one in it. That it is no RAM now
+ * the descriptor's check has seen.
  */
 static bool fadump_claim_span(const struct fadump_span *s)
 {
 	if (s->hotplug)
-		return region_intersects(s->start, s->end - s->start,
-					 IORESOURCE_SYSTEM_RAM | IORESOURCE_BUSY,
-					 IORES_DESC_NONE) == REGION_DISJOINT;
+		return true;
 	return fadump_claim(s->start, s->add_start, s->node,
 			    FADUMP_CLAIM_REST) &&
 	       fadump_claim(s->add_start, s->add_end, s->node,

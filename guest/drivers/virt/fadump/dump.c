@@ -17,9 +17,11 @@
  */
 #define FADUMP_DESC_MAX		(32UL << 20)
 
+/* virtio-mem has its region as RAM that is not busy, plugged or not. */
 static bool fadump_is_ram(u64 addr, u64 len)
 {
-	return region_intersects(addr, len, IORESOURCE_SYSTEM_RAM,
+	return region_intersects(addr, len,
+				 IORESOURCE_SYSTEM_RAM | IORESOURCE_BUSY,
 				 IORES_DESC_NONE) != REGION_DISJOINT;
 }
 
