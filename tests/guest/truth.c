@@ -99,7 +99,8 @@ static bool ram_above_4g(void)
 	while (fgets(line, sizeof(line), f))
 		if (sscanf(line, "%llx-%llx : %63[^\n]", &start, &end,
 			   what) == 3 &&
-		    !strcmp(what, "System RAM") && end >= PFN_4G * PAGE)
+		    /* with whose it is behind it, if it was plugged */
+		    !strncmp(what, "System RAM", 10) && end >= PFN_4G * PAGE)
 			found = true;
 	fclose(f);
 	return found;

@@ -14,6 +14,7 @@
 #ifdef CONFIG_KVM
 #include <linux/kvm.h>
 #endif
+#include "hw/acpi/acpi_dev_interface.h"
 #include "hw/boards.h"
 #include "hw/i386/apic_internal.h"
 #include "hw/i386/fadump-confine.h"
@@ -71,6 +72,14 @@ static uint64_t ram_end(const X86MachineState *x86ms)
     return x86ms->above_4g_mem_size ?
            x86ms->above_4g_mem_start + x86ms->above_4g_mem_size :
            x86ms->below_4g_mem_size;
+}
+
+/* The end of all addresses that may have RAM, plugged or not. */
+static uint64_t memory_end(const X86MachineState *x86ms)
+{
+    DeviceMemoryState *dms = MACHINE(x86ms)->device_memory;
+
+    return dms ? dms->base + memory_region_size(&dms->mr) : ram_end(x86ms);
 }
 
 static uint64_t pc_fadump_block_size(FadumpConfiner *c)
@@ -162,11 +171,6 @@ static bool pc_fadump_prepare(FadumpConfiner *c, Error **errp)
     PCMachineState *pcms = PC_MACHINE(c);
     X86MachineState *x86ms = X86_MACHINE(c);
 
-    if (MACHINE(c)->device_memory) {
-        error_setg(errp, "fadump-dev cannot confine a machine with memory "
-                   "hotplug; drop maxmem= and slots= from -m");
-        return false;
-    }
     if (!x86ms->fw_cfg || pcms->cxl_devices_state.is_enabled ||
         pcms->sgx_epc.size) {
         error_setg(errp, "fadump-dev cannot confine a machine with CXL, SGX "
@@ -179,11 +183,14 @@ static bool pc_fadump_prepare(FadumpConfiner *c, Error **errp)
 
     /*
      * Keeps the 64-bit PCI window off RAM that a confined boot is not told
-     * of. It is where the window starts anyway when all RAM is seen.
+     * of. It is where the window starts anyway when all RAM is seen, and with
+     * memory hotplug the machine itself has said so.
      */
-    fw_cfg_add_file(x86ms->fw_cfg, "etc/reserved-memory-end",
-                    reserved_end_file(MAX(ram_end(x86ms), 4 * GiB)),
-                    sizeof(uint64_t));
+    if (!MACHINE(c)->device_memory) {
+        fw_cfg_add_file(x86ms->fw_cfg, "etc/reserved-memory-end",
+                        reserved_end_file(MAX(ram_end(x86ms), 4 * GiB)),
+                        sizeof(uint64_t));
+    }
     return true;
 }
 
@@ -207,7 +214,7 @@ static bool window_place(const PCMachineState *pcms, uint64_t size,
     uint64_t hole64 = pci_hole64_size(cpu), limit = 1ULL << cpu->phys_bits;
 
     /* right above RAM: whoever maps RAM write-back maps that so, too */
-    *base = MAX(ROUND_UP(ram_end(X86_MACHINE(pcms)), 1 * GiB), 4 * GiB);
+    *base = MAX(ROUND_UP(memory_end(X86_MACHINE(pcms)), 1 * GiB), 4 * GiB);
     /* as pc_memory_init() does for RAM */
     if (IS_AMD_CPU(&cpu->env) &&
         PC_MACHINE_GET_CLASS(pcms)->enforce_amd_1tb_hole &&
@@ -381,6 +388,16 @@ static void pc_fadump_lift(FadumpConfiner *c)
     g_clear_pointer(&pcms->fadump_boot, g_array_unref);
 }
 
+static void pc_fadump_hide_dimms(FadumpConfiner *c, bool hide)
+{
+    HotplugHandler *acpi_dev = X86_MACHINE(c)->acpi_dev;
+
+    if (acpi_dev) {
+        ACPI_DEVICE_IF_GET_CLASS(acpi_dev)->hide_memory(
+            ACPI_DEVICE_IF(acpi_dev), hide);
+    }
+}
+
 /*
  * Firmware and bootloaders run without paging, or, UEFI's, where linear
  * addresses are physical ones. Kernels run in the upper half of the address
@@ -470,6 +487,7 @@ void pc_fadump_class_init(ObjectClass *oc)
     fcc->confinable = pc_fadump_confinable;
     fcc->confine = pc_fadump_confine;
     fcc->lift = pc_fadump_lift;
+    fcc->hide_dimms = pc_fadump_hide_dimms;
     fcc->vcpu_runs = pc_fadump_vcpu_runs;
     fcc->vcpu_power = pc_fadump_vcpu_power;
     fcc->assume_mode = pc_fadump_assume_mode;

@@ -58,12 +58,13 @@ static int write_note(const void *buf, size_t size, void *opaque)
  * The ELF class may depend on how high RAM reaches. guest_phys_blocks_append()
  * would count what devices map too, the shared memory region among it.
  */
-static void ram_blocks(const VirtIOFadump *s, GuestPhysBlockList *blocks)
+static void ram_blocks(GuestPhysBlockList *blocks)
 {
+    g_autoptr(GArray) runs = fadump_ram_runs(NULL);
     guint i;
 
-    for (i = 0; i < s->ram_map->len; i++) {
-        const FadumpRange *r = &g_array_index(s->ram_map, FadumpRange, i);
+    for (i = 0; runs && i < runs->len; i++) {
+        const FadumpRange *r = &g_array_index(runs, FadumpRamRun, i).range;
         GuestPhysBlock *block = g_new0(GuestPhysBlock, 1);
 
         block->target_start = r->base;
@@ -194,7 +195,7 @@ static bool capture_registers(const VirtIOFadump *s, FadumpDesc *desc,
     CPUState *lost = find_lost_vcpu(s, desc->cause, crash_cpu_index), *cpu;
     int ret;
 
-    ram_blocks(s, &blocks);
+    ram_blocks(&blocks);
     ret = cpu_get_dump_info(&w.dump.dump_info, &blocks);
     guest_phys_blocks_free(&blocks);
     if (ret < 0) {
@@ -348,13 +349,19 @@ static bool capture_piece(VirtIOFadump *s, FadumpDesc *desc,
                           const GArray *runs, const FadumpPiece *p, bool full,
                           GArray *done, Error **errp)
 {
+    const FadumpRamRun *run = fadump_ram_find(runs, p->base);
+    uint32_t node = run->hotplug ? run->node : node_of(s, p->base);
     struct virtio_fadump_range range = {
         .addr = cpu_to_le64(p->base),
         .len = cpu_to_le64(p->size),
         .held = cpu_to_le64(p->size),
         .where = cpu_to_le32(VIRTIO_FADUMP_WHERE_IN_PLACE),
-        .node = cpu_to_le32(node_of(s, p->base)),
+        .node = cpu_to_le32(node),
     };
+
+    if (run->hotplug) {
+        range.flags = cpu_to_le32(VIRTIO_FADUMP_RANGE_F_HOTPLUG);
+    }
 
     if (p->boot && !capture_boot(s, runs, p, full, &range, done, errp)) {
         return false;

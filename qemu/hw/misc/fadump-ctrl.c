@@ -89,10 +89,18 @@ const char *fadump_check_dest(const VirtIOFadump *s, const GArray *boot,
     return NULL;
 }
 
-bool fadump_note_region_ok(const VirtIOFadump *s, const FadumpRange *r,
-                           uint64_t max)
+/* A kernel may have allocated a note in memory that was plugged. */
+bool fadump_note_region_ok(const FadumpRange *r, uint64_t max)
 {
-    return r->size <= max && fadump_ranges_contain(s->ram_map, r);
+    g_autoptr(GArray) runs = fadump_ram_runs(NULL);
+    g_autoptr(GArray) ram = g_array_new(false, false, sizeof(FadumpRange));
+    guint i;
+
+    for (i = 0; runs && i < runs->len; i++) {
+        g_array_append_val(ram, g_array_index(runs, FadumpRamRun, i).range);
+    }
+    return r->size <= max && fadump_ranges_normalize(ram) &&
+           fadump_ranges_contain(ram, r);
 }
 
 /* Each of these checks a region and takes it, or says what is wrong with it. */
@@ -163,7 +171,7 @@ static const char *take_note(VirtIOFadump *s, FadumpRange *note, uint64_t max,
     if (r->dst) {
         return "has a destination";
     }
-    if (!fadump_note_region_ok(s, &range, max)) {
+    if (!fadump_note_region_ok(&range, max)) {
         return "empty, too long, or outside RAM";
     }
     *note = range;
@@ -475,6 +483,7 @@ static void handle_elem(VirtIOFadump *s, VirtQueue *vq, VirtQueueElement *elem,
     };
     uint32_t status;
 
+    fadump_driver_knows(s);
     req.size = iov_to_buf(elem->out_sg, elem->out_num, 0, buf, MAX_REQ_SIZE);
     status = handle_request(s, &req);
     trace_fadump_request(req.type, req.out_size, status, req.detail);

@@ -132,6 +132,7 @@ static void virtio_fadump_reset(VirtIODevice *vdev)
 
     s->notify_pending = false;
     fadump_event(s, FADUMP_EVENT_DRIVER_RESET);
+    fadump_driver_knows(s);
 }
 
 /* ------------------------------------------------------------------ */

@@ -16,6 +16,7 @@
 #include "hw/core/cpu.h"
 #include "hw/misc/fadump-dev.h"
 #include "hw/nvram/fw_cfg.h"
+#include "hw/sysbus.h"
 #include "migration/snapshot.h"
 #include "system/hw_accel.h"
 #include "system/runstate.h"
@@ -112,6 +113,39 @@ void fadump_confine(VirtIOFadump *s)
     }
 }
 
+static int fadump_hold_device(DeviceState *dev, void *opaque)
+{
+    const bool *hold = opaque;
+    VirtioDeviceClass *vdc;
+
+    if (dev->realized && object_dynamic_cast(OBJECT(dev), TYPE_VIRTIO_DEVICE)) {
+        vdc = VIRTIO_DEVICE_GET_CLASS(dev);
+        if (vdc->hold) {
+            vdc->hold(VIRTIO_DEVICE(dev), *hold);
+        }
+    }
+    return 0;
+}
+
+/* Memory that can be plugged is kept as it is, or is the guest's again. */
+static void fadump_hold_plugged(VirtIOFadump *s, bool hold)
+{
+    FadumpConfinerClass *fcc = FADUMP_CONFINER_GET_CLASS(s->confiner);
+
+    if (fcc->hide_dimms) {
+        fcc->hide_dimms(s->confiner, hold);
+    }
+    qbus_walk_children(sysbus_get_default(), fadump_hold_device, NULL, NULL,
+                       NULL, &hold);
+}
+
+void fadump_driver_knows(VirtIOFadump *s)
+{
+    if (!fadump_life_held(s->life)) {
+        fadump_hold_plugged(s, false);
+    }
+}
+
 static void fadump_tell_lost(VirtIOFadump *s, uint32_t cause)
 {
     g_autofree char *id = qemu_uuid_unparse_strdup(&s->dump_id);
@@ -142,6 +176,11 @@ static void fadump_release(VirtIOFadump *s, FadumpLifeEvent event)
     fadump_publish(s);
     fadump_hold_drop(&s->hold);
     FADUMP_CONFINER_GET_CLASS(s->confiner)->lift(s->confiner);
+    /* a driver that does not know of it yet has the memory mapped */
+    if (event != FADUMP_EVENT_HOST_RELEASE ||
+        !(VIRTIO_DEVICE(s)->status & VIRTIO_CONFIG_S_DRIVER_OK)) {
+        fadump_hold_plugged(s, false);
+    }
     qapi_event_send_fadump_released(id, reason);
 }
 
@@ -172,6 +211,7 @@ static void fadump_do_capture(VirtIOFadump *s)
     fadump_show_window(s, true);
     fadump_publish(s);
     fadump_confine(s);
+    fadump_hold_plugged(s, true);
     fadump_event(s, FADUMP_EVENT_CAPTURED);
     info = virtio_fadump_dump_info(s);
     qapi_event_send_fadump_captured(info, full_error);

@@ -22,8 +22,38 @@
 typedef struct RamListener {
     MemoryListener listener;
     GArray *runs;       /* of FadumpRamRun */
+    MemoryDeviceInfoList *devices;
     bool unaligned;
 } RamListener;
+
+/*
+ * Whether @addr is of memory that is plugged, which the machine's own interface
+ * has for it, and of which NUMA node: a DIMM's, but no NVDIMM's, or virtio-mem's.
+ */
+static bool find_plugged(const MemoryDeviceInfoList *devices, uint64_t addr,
+                         uint32_t *node)
+{
+    for (; devices; devices = devices->next) {
+        const MemoryDeviceInfo *info = devices->value;
+
+        if (info->type == MEMORY_DEVICE_INFO_KIND_DIMM) {
+            const PCDIMMDeviceInfo *dimm = info->u.dimm.data;
+
+            *node = dimm->node;
+            if (addr - dimm->addr < dimm->size) {
+                return true;
+            }
+        } else if (info->type == MEMORY_DEVICE_INFO_KIND_VIRTIO_MEM) {
+            const VirtioMEMDeviceInfo *vmem = info->u.virtio_mem.data;
+
+            *node = vmem->node;
+            if (addr - vmem->memaddr < vmem->max_size) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
 
 static bool is_guest_ram(const MemoryRegionSection *section)
 {
@@ -41,24 +71,19 @@ static bool is_guest_ram(const MemoryRegionSection *section)
         return true;
     }
     /* with -numa memdev, machine->ram is a container */
-    return mr == ms->ram || mr->container == ms->ram ||
-           (ms->device_memory && mr->container == &ms->device_memory->mr);
+    return mr == ms->ram || mr->container == ms->ram;
 }
 
-static void ram_listener_region_add(MemoryListener *listener,
-                                    MemoryRegionSection *section)
+static int add_run(MemoryRegionSection *section, void *opaque)
 {
-    RamListener *l = container_of(listener, RamListener, listener);
-    FadumpRamRun run, *last;
+    RamListener *l = opaque;
+    FadumpRamRun run = { .mr = section->mr }, *last;
 
-    if (!is_guest_ram(section)) {
-        return;
-    }
     run.range.base = section->offset_within_address_space;
     run.range.size = int128_get64(section->size);
-    run.mr = section->mr;
     run.host = memory_region_get_ram_ptr(section->mr) +
                section->offset_within_region;
+    run.hotplug = find_plugged(l->devices, run.range.base, &run.node);
     l->unaligned |= (run.range.base | run.range.size) %
                     VIRTIO_FADUMP_PAGE_SIZE;
 
@@ -70,6 +95,28 @@ static void ram_listener_region_add(MemoryListener *listener,
         last->range.size += run.range.size;
     } else {
         g_array_append_val(l->runs, run);
+    }
+    return 0;
+}
+
+static void ram_listener_region_add(MemoryListener *listener,
+                                    MemoryRegionSection *section)
+{
+    RamListener *l = container_of(listener, RamListener, listener);
+    RamDiscardManager *rdm;
+    uint32_t node;
+
+    if (is_guest_ram(section)) {
+        add_run(section, l);
+    } else if (find_plugged(l->devices, section->offset_within_address_space,
+                            &node)) {
+        /* of virtio-mem's not all is plugged */
+        rdm = memory_region_get_ram_discard_manager(section->mr);
+        if (rdm) {
+            ram_discard_manager_replay_populated(rdm, section, add_run, l);
+        } else {
+            add_run(section, l);
+        }
     }
 }
 
@@ -95,10 +142,12 @@ GArray *fadump_ram_runs(Error **errp)
             .region_add = ram_listener_region_add,
         },
         .runs = g_array_new(false, false, sizeof(FadumpRamRun)),
+        .devices = qmp_memory_device_list(),
     };
 
     memory_listener_register(&l.listener, &address_space_memory);
     memory_listener_unregister(&l.listener);
+    qapi_free_MemoryDeviceInfoList(l.devices);
     if (l.unaligned) {
         error_setg(errp, "guest RAM is not page aligned");
         g_array_unref(l.runs);

@@ -95,7 +95,7 @@ static bool fadump_load_note_ok(VirtIOFadump *s, const FadumpRange *r,
 {
     bool registered = fadump_state(s) == VIRTIO_FADUMP_STATE_REGISTERED;
 
-    if (r->size && (!registered || !fadump_note_region_ok(s, r, max))) {
+    if (r->size && (!registered || !fadump_note_region_ok(r, max))) {
         error_setg(errp, "fadump-dev: a note of %" PRIu64 " bytes at 0x%" PRIx64
                    " in the stream", r->size, r->base);
         return false;

@@ -26,21 +26,24 @@ bool next_sample(const Fadump *f, uint64_t *addr)
 {
     /* odd on purpose: not a multiple of any alignment in the device */
     const uint64_t stride = 4099 * 4096, first = 16 * MiB;
-    const Span *r;
+    const Span *all[] = { f->m->ram, f->m->dimm }, *r;
+    unsigned i;
 
-    for (r = f->m->ram; r->size; r++) {
-        uint64_t a = MAX(*addr, MAX(r->base, first));
-        uint64_t end = r->base + r->size;
+    for (i = 0; i < ARRAY_SIZE(all); i++) {
+        for (r = all[i]; r->size; r++) {
+            uint64_t a = MAX(*addr, MAX(r->base, first));
+            uint64_t end = r->base + r->size;
 
-        /* the last page of each range counts most */
-        a = QEMU_ALIGN_UP(a, stride);
-        if (a < end - 4096) {
-            *addr = a;
-            return true;
-        }
-        if (*addr <= end - 4096) {
-            *addr = end - 4096;
-            return true;
+            /* the last page of each range counts most */
+            a = QEMU_ALIGN_UP(a, stride);
+            if (a < end - 4096) {
+                *addr = a;
+                return true;
+            }
+            if (*addr <= end - 4096) {
+                *addr = end - 4096;
+                return true;
+            }
         }
     }
     return false;
@@ -290,10 +293,12 @@ GArray *check_descriptor(Fadump *f, const GByteArray *desc,
             le64_to_cpu(r->addr), le64_to_cpu(r->len), boot,
             le64_to_cpu(r->dest)
         };
+        bool dimm = in_ranges(f->m->dimm, p.base);
         Piece *last = NULL;
 
         g_assert_cmpint(le64_to_cpu(r->held), ==, p.size);
         g_assert_cmphex(le32_to_cpu(r->node), ==,
+                        dimm ? p.base == f->m->dimm[0].base :
                         !f->m->numa ? VIRTIO_FADUMP_NODE_NONE :
                         p.base >= 64 * MiB);
         if (boot) {
@@ -312,7 +317,8 @@ GArray *check_descriptor(Fadump *f, const GByteArray *desc,
         } else {
             g_assert_cmpint(le32_to_cpu(r->where), ==,
                             VIRTIO_FADUMP_WHERE_IN_PLACE);
-            g_assert_cmpint(r->flags, ==, 0);
+            g_assert_cmpint(le32_to_cpu(r->flags), ==,
+                            dimm ? VIRTIO_FADUMP_RANGE_F_HOTPLUG : 0);
             g_assert_cmpint(r->method, ==, VIRTIO_FADUMP_METHOD_NONE);
             g_assert_cmpint(p.dest, ==, 0);
         }

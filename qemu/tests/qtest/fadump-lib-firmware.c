@@ -22,7 +22,7 @@ static gint cmp_u64(gconstpointer pa, gconstpointer pb)
     return *a < *b ? -1 : *a > *b;
 }
 
-static bool in_ranges(const Span *r, uint64_t addr)
+bool in_ranges(const Span *r, uint64_t addr)
 {
     for (; r->size; r++) {
         if (addr - r->base < r->size) {
@@ -39,7 +39,7 @@ static bool in_ranges(const Span *r, uint64_t addr)
 GArray *expected_pieces(const Machine *m, bool with_rom)
 {
     const Span rom[] = { { ROM_START, ROM_END - ROM_START }, { 0 } };
-    const Span *all[] = { m->ram, m->boot, rom };
+    const Span *all[] = { m->ram, m->dimm, m->boot, rom };
     g_autoptr(GArray) cuts = g_array_new(false, false, sizeof(uint64_t));
     GArray *pieces = g_array_new(false, false, sizeof(Piece));
     const Span *r;
@@ -59,7 +59,8 @@ GArray *expected_pieces(const Machine *m, bool with_rom)
 
         p.size = g_array_index(cuts, uint64_t, i + 1) - p.base;
         p.boot = in_ranges(m->boot, p.base);
-        if (!p.size || !in_ranges(m->ram, p.base) ||
+        if (!p.size ||
+            !(in_ranges(m->ram, p.base) || in_ranges(m->dimm, p.base)) ||
             (!with_rom && in_ranges(rom, p.base))) {
             continue;
         }
@@ -160,6 +161,11 @@ void check_confinement(Fadump *f, bool confined)
         g_assert_cmphex(e->len, ==, g_array_index(pieces, Piece, n).size);
         g_assert_cmpint(e->type, ==, g_array_index(pieces, Piece, n).boot ?
                                      E820_RAM : E820_RESERVED);
+        n++;
+    }
+    /* of DIMMs firmware is not told */
+    while (confined && n < pieces->len &&
+           in_ranges(m->dimm, g_array_index(pieces, Piece, n).base)) {
         n++;
     }
     g_assert_cmpint(n, ==, pieces->len);

@@ -248,3 +248,25 @@ void assert_unharmed(Fadump *f)
     assert_request(f, UNREGISTER, OK);
     assert_state(f, IDLE);
 }
+
+Other start_other(Fadump *f, unsigned slot, uint64_t features)
+{
+    QPCIAddress addr = { .devfn = QPCI_DEVFN(slot, 0) };
+    Other o = { .pci = virtio_pci_new(f->qs->pcibus, &addr) };
+    QVirtioDevice *vdev = &o.pci->vdev;
+
+    qvirtio_pci_device_enable(o.pci);
+    qvirtio_start_device(vdev);
+    qvirtio_set_features(vdev, qvirtio_get_features(vdev) &
+                               (features | 1ull << VIRTIO_F_VERSION_1));
+    o.vq = qvirtqueue_setup(vdev, &f->qs->alloc, 0);
+    qvirtio_set_driver_ok(vdev);
+    return o;
+}
+
+void stop_other(Fadump *f, Other *o)
+{
+    qvirtqueue_cleanup(o->pci->vdev.bus, o->vq, &f->qs->alloc);
+    g_free(o->pci->pdev);
+    g_free(o->pci);
+}

@@ -72,6 +72,8 @@ typedef struct Machine {
     bool numa;
     /* how boot memory is set aside, if it is not moved */
     uint32_t method;
+    /* DIMMs, which ACPI tells the guest of; the first is on node 1 */
+    Span dimm[3];
 } Machine;
 
 #define NR_MACHINES 17
@@ -278,6 +280,18 @@ void check_method(const GByteArray *desc, uint64_t addr, uint32_t method);
 void check_release(Fadump *f);
 
 /* ------------------------------------------------------------------ */
+/* fadump-lib-request.c, too: another virtio device, as a driver has it */
+
+typedef struct Other {
+    QVirtioPCIDevice *pci;
+    QVirtQueue *vq;
+} Other;
+
+/* The one in @slot, with those of @features that it has; no queue but the first */
+Other start_other(Fadump *f, unsigned slot, uint64_t features);
+void stop_other(Fadump *f, Other *o);
+
+/* ------------------------------------------------------------------ */
 /* fadump-lib-migrate.c: migration                                    */
 
 /* Wait until the migration is at @goal: completed, failed. */
@@ -344,6 +358,7 @@ void make_dying(const Fadump *f, const char *path);
 /* fadump-lib-firmware.c: what firmware is told of RAM                */
 
 GArray *expected_pieces(const Machine *m, bool with_rom);
+bool in_ranges(const Span *r, uint64_t addr);
 GByteArray *read_fw_cfg(Fadump *f, const char *name);
 void check_confinement(Fadump *f, bool confined);
 uint64_t srat_hotpluggable(Fadump *f);
@@ -424,6 +439,7 @@ void fadump_add_bootmem_tests(void);
 void fadump_add_property_tests(void);
 void fadump_add_life_tests(void);
 void fadump_add_guard_tests(void);
+void fadump_add_hotplug_tests(void);
 void fadump_add_relocate_tests(void);
 void fadump_add_fault_tests(void);
 void fadump_add_save_tests(void);

@@ -52,8 +52,6 @@ static void test_refused(void)
         { "-M q35 -m 1G -device fadump-dev,max-boots=0", "max-boots" },
         { "-M q35 -m 1G -device fadump-dev -device fadump-dev",
           "at most one fadump-dev" },
-        { "-M q35,i8042=off -m 1G,slots=1,maxmem=2G -device fadump-dev",
-          "drop maxmem= and slots=" },
         { "-M q35,cxl=on -m 1G -device fadump-dev",
           "cannot confine a machine with CXL" },
         { "-M microvm,pcie=on -m 1G -device fadump-dev",

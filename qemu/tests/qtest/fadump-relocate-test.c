@@ -144,38 +144,17 @@ static void test_restore(const void *opaque)
     stop(f);
 }
 
-/* A virtio device at slot 5 as a driver has it, its ring in boot memory */
-typedef struct Blk {
-    QVirtioPCIDevice *pci;
-    QVirtQueue *vq;
-} Blk;
-
-static Blk start_blk(Fadump *f)
+static Other start_blk(Fadump *f)
 {
-    QPCIAddress addr = { .devfn = QPCI_DEVFN(5, 0) };
-    Blk blk = { .pci = virtio_pci_new(f->qs->pcibus, &addr) };
-    QVirtioDevice *vdev = &blk.pci->vdev;
+    Other blk = start_other(f, 5, 0);
 
-    qvirtio_pci_device_enable(blk.pci);
-    qvirtio_start_device(vdev);
-    qvirtio_set_features(vdev, qvirtio_get_features(vdev) &
-                               1ull << VIRTIO_F_VERSION_1);
-    blk.vq = qvirtqueue_setup(vdev, &f->qs->alloc, 0);
-    qvirtio_set_driver_ok(vdev);
     g_assert_cmphex(blk.vq->used, >, MiB);
     g_assert_cmphex(blk.vq->used, <, B);
     return blk;
 }
 
-static void stop_blk(Fadump *f, Blk *blk)
-{
-    qvirtqueue_cleanup(blk->pci->vdev.bus, blk->vq, &f->qs->alloc);
-    g_free(blk->pci->pdev);
-    g_free(blk->pci);
-}
-
 /* Read a sector, or write one that is full of @fill. */
-static void request_blk(Fadump *f, Blk *blk, bool write, uint64_t sector,
+static void request_blk(Fadump *f, Other *blk, bool write, uint64_t sector,
                         uint8_t fill)
 {
     /* type, priority, sector; data; status */
@@ -201,7 +180,7 @@ static void test_ring(const void *opaque)
         "-blockdev driver=null-co,node-name=d,size=1048576,read-zeroes=on,"
         "latency-ns=1000000000 "
         "-device virtio-blk-pci,drive=d,iothread=t,addr=5");
-    Blk blk;
+    Other blk;
 
     fill_ram(f);
     assert_register(f, OK);
@@ -215,7 +194,7 @@ static void test_ring(const void *opaque)
     probe(f);
     g_assert_cmpint(dump_number(f, "capture-ns"), <, NANOSECONDS_PER_SECOND);
     check_dump(f);
-    stop_blk(f, &blk);
+    stop_other(f, &blk);
     stop(f);
 }
 
@@ -243,7 +222,7 @@ static void test_writes(const void *opaque)
     assert_register(f, OK);
     /* at a crash, and at the reset after which RAM would have its place again */
     for (i = 0; i < 2; i++, fill++) {
-        Blk blk = start_blk(f);
+        Other blk = start_blk(f);
 
         for (j = 0; j < SECTORS; j++) {
             request_blk(f, &blk, true, j, fill + 16 * j);
@@ -253,7 +232,7 @@ static void test_writes(const void *opaque)
         } else {
             system_reset(f);
         }
-        stop_blk(f, &blk);
+        stop_other(f, &blk);
         g_assert_true(g_file_get_contents(image, &written, &size, NULL));
         for (j = 0; j < SECTORS * 512; j++) {
             g_assert_cmphex((uint8_t)written[j], ==,
@@ -296,7 +275,7 @@ static GByteArray *message(uint8_t type)
 }
 
 /* Send @m, and wait for its reply if there is one to come before a crash. */
-static void send_message(Fadump *f, Blk *share, GByteArray *m, bool wait)
+static void send_message(Fadump *f, Other *share, GByteArray *m, bool wait)
 {
     uint8_t type = m->data[0];
     uint32_t size = cpu_to_le32(4 + m->len), head;
@@ -318,7 +297,7 @@ static void send_message(Fadump *f, Blk *share, GByteArray *m, bool wait)
 }
 
 /* Open the shared directory's file, and begin to write @size times @fill. */
-static void begin_write(Fadump *f, Blk *share, uint8_t fill, uint32_t size)
+static void begin_write(Fadump *f, Other *share, uint8_t fill, uint32_t size)
 {
     GByteArray *m = message(P9_TVERSION);
 
@@ -377,7 +356,7 @@ static void test_share(const void *opaque)
     assert_register(f, OK);
     /* at a crash, and at the reset after which RAM would have its place again */
     for (i = 0; i < 2; i++, fill++) {
-        Blk share = start_blk(f);
+        Other share = start_blk(f);
 
         begin_write(f, &share, fill, SIZE);
         if (!i) {
@@ -385,7 +364,7 @@ static void test_share(const void *opaque)
         } else {
             system_reset(f);
         }
-        stop_blk(f, &share);
+        stop_other(f, &share);
         g_assert_true(g_file_get_contents(file, &written, &size, NULL));
         g_assert_cmpint(size, ==, SIZE);
         for (j = 0; j < SIZE; j++) {

@@ -122,16 +122,21 @@ static bool fadump_claim(u64 start, u64 end, u32 node,
 	return true;
 }
 
-/* Also what fills no block, at both ends: none of it is anybody's. */
+/*
+ * Also what fills no block, at both ends: none of it is anybody's. But what ACPI
+ * or virtio-mem gives back is theirs, and virtio-mem has all of its region as a
+ * resource, which could not be if there were one in it. That it is no RAM now
+ * the descriptor's check has seen.
+ */
 static bool fadump_claim_span(const struct fadump_span *s)
 {
-	enum fadump_claim_kind ends = s->hotplug ? FADUMP_CLAIM_HOTPLUG :
-						   FADUMP_CLAIM_REST;
-
-	return fadump_claim(s->start, s->add_start, s->node, ends) &&
+	if (s->hotplug)
+		return true;
+	return fadump_claim(s->start, s->add_start, s->node,
+			    FADUMP_CLAIM_REST) &&
 	       fadump_claim(s->add_start, s->add_end, s->node,
 			    FADUMP_CLAIM_BLOCKS) &&
-	       fadump_claim(s->add_end, s->end, s->node, ends);
+	       fadump_claim(s->add_end, s->end, s->node, FADUMP_CLAIM_REST);
 }
 
 /**
@@ -195,24 +200,6 @@ int fadump_claim_window(struct fadump_why *why)
 		return -EBUSY;
 	}
 	return 0;
-}
-
-/**
- * fadump_claim_hotplug - what another interface of the machine gives back
- * @open: it may do so; else not any more
- */
-void fadump_claim_hotplug(bool open)
-{
-	struct fadump_claim *c;
-
-	list_for_each_entry(c, &fadump_claims, entry) {
-		if (c->kind != FADUMP_CLAIM_HOTPLUG)
-			continue;
-		if (open)
-			fadump_claim_open(c);
-		else
-			fadump_claim_close(c);
-	}
 }
 
 /**

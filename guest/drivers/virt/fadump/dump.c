@@ -17,9 +17,11 @@
  */
 #define FADUMP_DESC_MAX		(32UL << 20)
 
+/* virtio-mem has its region as RAM that is not busy, plugged or not. */
 static bool fadump_is_ram(u64 addr, u64 len)
 {
-	return region_intersects(addr, len, IORESOURCE_SYSTEM_RAM,
+	return region_intersects(addr, len,
+				 IORESOURCE_SYSTEM_RAM | IORESOURCE_BUSY,
 				 IORES_DESC_NONE) != REGION_DISJOINT;
 }
 
@@ -145,7 +147,6 @@ int fadump_dump_drop(void)
 	fadump_get_status(&st);
 	if (!st.reading) {
 		fadump_vmcore_hide();
-		fadump_claim_hotplug(true);
 		ret = fadump.dev->ops->fadump_invalidate(fadump.dev->priv);
 	}
 	fadump.release_wanted = ret == -EBUSY;
@@ -164,7 +165,6 @@ int fadump_dump_drop(void)
 	else
 		pr_err("the device did not release the dump (%d), it is kept\n",
 		       ret);
-	fadump_claim_hotplug(false);
 	if (fadump_vmcore_show())
 		pr_err("cannot show /proc/vmcore again\n");
 	return ret;

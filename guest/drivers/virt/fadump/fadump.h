@@ -223,8 +223,6 @@ enum fadump_claim_kind {
 	FADUMP_CLAIM_BLOCKS,
 	/* less than a block: comes back with the next boot */
 	FADUMP_CLAIM_REST,
-	/* another interface of the machine gives it back */
-	FADUMP_CLAIM_HOTPLUG,
 	FADUMP_CLAIM_WINDOW,
 };
 
@@ -244,7 +242,6 @@ struct fadump_claim {
 u64 fadump_phys_limit(void);
 int fadump_claim_window(struct fadump_why *why);
 int fadump_claim_preserved(struct fadump_why *why);
-void fadump_claim_hotplug(bool open);
 void fadump_claim_drop_others(u64 *lost);
 u64 fadump_claim_bytes(void);
 struct fadump_claim *fadump_claim_cut(struct fadump_claim *c, u64 len);

@@ -49,7 +49,7 @@ struct fadump_vmcore {
 	struct fadump_elf_layout layout;
 	/* layout.nr_segs of them, ascending by offset, no gaps */
 	struct fadump_seg *segs;
-	/* where each is mapped */
+	/* where each is mapped, while the file is there */
 	void **maps;
 
 	struct proc_dir_entry *pde;
@@ -290,6 +290,38 @@ static const struct proc_ops fadump_vmcore_ops = {
 	.proc_mmap	= fadump_vmcore_mmap,
 };
 
+static void fadump_vmcore_unmap(struct fadump_vmcore *vc)
+{
+	u32 i;
+
+	for (i = 0; vc->maps && i < vc->layout.nr_segs; i++)
+		if (vc->maps[i])
+			memunmap(vc->maps[i]);
+	if (vc->maps)
+		memset(vc->maps, 0, vc->layout.nr_segs * sizeof(*vc->maps));
+}
+
+/*
+ * Whole ranges: one mapping with large pages costs a few KiB of page tables, one
+ * for each page that is read costs most of the time.
+ */
+static int fadump_vmcore_map(struct fadump_vmcore *vc)
+{
+	u32 i;
+
+	for (i = 0; i < vc->layout.nr_segs; i++) {
+		phys_addr_t phys = fadump_seg_phys(vc, i);
+
+		vc->maps[i] = memremap(phys, vc->segs[i].size, MEMREMAP_WB);
+		if (!vc->maps[i]) {
+			pr_err("cannot map 0x%llx bytes at %pa\n",
+			       vc->segs[i].size, &phys);
+			return -ENOMEM;
+		}
+	}
+	return 0;
+}
+
 /**
  * fadump_vmcore_show - there is the file
  *
@@ -298,24 +330,36 @@ static const struct proc_ops fadump_vmcore_ops = {
 int fadump_vmcore_show(void)
 {
 	struct fadump_vmcore *vc = fadump_vmcore;
+	int ret;
 
 	if (!vc || vc->pde)
 		return 0;
 
+	ret = fadump_vmcore_map(vc);
+	if (ret)
+		goto unmap;
 	vc->hidden = false;
 	vc->pde = proc_create("vmcore", 0400, NULL, &fadump_vmcore_ops);
-	if (!vc->pde)
-		return -ENOMEM;
+	if (!vc->pde) {
+		ret = -ENOMEM;
+		goto unmap;
+	}
 	/* Userspace looks at the size to see whether there is a dump. */
 	proc_set_size(vc->pde, vc->layout.file_size);
 	return 0;
+
+unmap:
+	fadump_vmcore_unmap(vc);
+	return ret;
 }
 
 /**
- * fadump_vmcore_hide - take the file away, and every mapping of it
+ * fadump_vmcore_hide - take the file away, and every mapping of the dump
  *
  * Nobody looks at the dump when this returns; a process that still touches its
- * mapping gets SIGBUS.
+ * mapping gets SIGBUS. The kernel's own go, too: what ACPI gives back after the
+ * release may be RAM before the next line of ours runs, and a mapping of RAM
+ * cannot be undone as one of memory that is nobody's.
  */
 void fadump_vmcore_hide(void)
 {
@@ -352,6 +396,7 @@ void fadump_vmcore_hide(void)
 	/* Waits for readers, and closes what is open. */
 	proc_remove(vc->pde);
 	vc->pde = NULL;
+	fadump_vmcore_unmap(vc);
 }
 
 /**
@@ -360,7 +405,6 @@ void fadump_vmcore_hide(void)
 void fadump_vmcore_destroy(void)
 {
 	struct fadump_vmcore *vc = fadump_vmcore;
-	u32 i;
 
 	if (!vc)
 		return;
@@ -368,36 +412,12 @@ void fadump_vmcore_destroy(void)
 	fadump_vmcore_hide();
 	fadump_vmcore = NULL;
 
-	for (i = 0; vc->maps && i < vc->layout.nr_segs; i++)
-		if (vc->maps[i])
-			memunmap(vc->maps[i]);
 	if (vc->hdr)
 		free_pages_exact(vc->hdr, vc->layout.hdr_size);
 	kvfree(vc->maps);
 	kvfree(vc->segs);
 	mutex_destroy(&vc->lock);
 	kfree(vc);
-}
-
-/*
- * Whole ranges: one mapping with large pages costs a few KiB of page tables, one
- * for each page that is read costs most of the time.
- */
-static int fadump_vmcore_map(struct fadump_vmcore *vc)
-{
-	u32 i;
-
-	for (i = 0; i < vc->layout.nr_segs; i++) {
-		phys_addr_t phys = fadump_seg_phys(vc, i);
-
-		vc->maps[i] = memremap(phys, vc->segs[i].size, MEMREMAP_WB);
-		if (!vc->maps[i]) {
-			pr_err("cannot map 0x%llx bytes at %pa\n",
-			       vc->segs[i].size, &phys);
-			return -ENOMEM;
-		}
-	}
-	return 0;
 }
 
 static int fadump_vmcore_fill(struct fadump_vmcore *vc)
@@ -417,7 +437,7 @@ static int fadump_vmcore_fill(struct fadump_vmcore *vc)
 	if (!vc->hdr || !vc->segs || !vc->maps)
 		return -ENOMEM;
 	fadump_elf_build(&fadump.desc, &vc->layout, vc->hdr, vc->segs);
-	return fadump_vmcore_map(vc);
+	return 0;
 }
 
 /**

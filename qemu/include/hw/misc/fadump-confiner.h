@@ -107,6 +107,13 @@ struct FadumpConfinerClass {
     /* From the next reset on the machine has all its RAM. */
     void (*lift)(FadumpConfiner *c);
 
+    /*
+     * DIMMs that are plugged now stay, out of the guest's sight, over any
+     * number of resets, until false says that they are plugged anew, at once.
+     * NULL where a machine has none. It migrates.
+     */
+    void (*hide_dimms)(FadumpConfiner *c, bool hide);
+
     /* What @cpu, stopped and synchronized, runs. */
     FadumpVcpuRuns (*vcpu_runs)(FadumpConfiner *c, CPUState *cpu);
 

@@ -219,6 +219,12 @@ static inline int64_t fadump_boot_timeout_ns(const VirtIOFadump *s)
 }
 
 /*
+ * The driver has sent a request, or has been reset: if the host had released a
+ * dump it does not use it any more, and what was plugged is the guest's again.
+ */
+void fadump_driver_knows(VirtIOFadump *s);
+
+/*
  * Parts of what is done at an event, for a state that is loaded: set the size
  * of boot memory that is in force; show the descriptor in fw_cfg, and the
  * window; confine the boots that follow as the dump that is held wants it.
@@ -250,8 +256,7 @@ const char *fadump_check_dest(const VirtIOFadump *s, const GArray *boot,
                               const FadumpDest *others, uint32_t n);
 
 /* Whether a registration can name @r for up to @max bytes to be read. */
-bool fadump_note_region_ok(const VirtIOFadump *s, const FadumpRange *r,
-                           uint64_t max);
+bool fadump_note_region_ok(const FadumpRange *r, uint64_t max);
 
 /* ---- fadump-capture.c ---- */
 

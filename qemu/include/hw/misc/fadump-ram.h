@@ -18,10 +18,15 @@ typedef struct FadumpRamRun {
     uint8_t *host;
     /* of its start; who keeps @host beyond the BQL takes a reference */
     MemoryRegion *mr;
+    /* plugged: ACPI or virtio-mem, not firmware, tells the guest of it */
+    bool hotplug;
+    /* NUMA node of what is plugged */
+    uint32_t node;
 } FadumpRamRun;
 
 /*
- * System RAM and DIMMs, no ROM, no VGA, no memory of devices: an array of
+ * System RAM, DIMMs and what of virtio-mem is plugged, no ROM, no VGA, no memory
+ * of devices: an array of
  * FadumpRamRun, ascending. The caller frees. Under the BQL. NULL with @errp
  * set if some of it is not page aligned.
  */
