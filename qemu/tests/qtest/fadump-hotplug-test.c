@@ -288,6 +288,187 @@ static void test_migrate(const void *opaque)
 }
 
 /* ------------------------------------------------------------------ */
+/* In any order                                                       */
+
+#define RANDOM_SLOTS 8
+#define RANDOM_STEPS 60
+
+static const Machine for_random = {
+    "q35", "-M q35 -m 1G,slots=8,maxmem=8G " NUMA
+           "-device fadump-dev,boot-mem=128M", RAM_1G,
+};
+
+typedef struct RandomDimm {
+    /* 0: the slot is empty */
+    uint64_t size;
+    bool hidden;
+} RandomDimm;
+
+typedef struct Random {
+    Fadump *f;
+    GRand *rand;
+    RandomDimm dimms[RANDOM_SLOTS];
+    bool held;
+    /* what the guest has when it dies */
+    Machine now;
+} Random;
+
+static uint64_t random_base(unsigned slot)
+{
+    return 4 * GiB + slot * 512 * MiB;
+}
+
+static void random_plug(Random *r, unsigned slot)
+{
+    g_autofree char *id = g_strdup_printf("dimm%u", slot);
+    g_autofree char *mem = g_strdup_printf("mem%u", slot);
+    uint64_t size = g_rand_int_range(r->rand, 1, 5) * 128 * MiB;
+
+    qtest_qmp_assert_success(r->f->qts, "{ 'execute': 'object-add', "
+        "'arguments': { 'qom-type': 'memory-backend-ram', 'id': %s, 'size': %"
+        PRIu64 " } }", mem, size);
+    qtest_qmp_assert_success(r->f->qts, "{ 'execute': 'device_add', "
+        "'arguments': { 'driver': 'pc-dimm', 'id': %s, 'memdev': %s, "
+        "'slot': %d, 'node': %d, 'addr': %" PRIu64 " } }", id, mem, slot,
+        (int)dimm_node(random_base(slot)), random_base(slot));
+    write_flags(r->f, slot, INSERTING);
+    r->dimms[slot] = (RandomDimm) { size, false };
+}
+
+static void random_unplug(Random *r, unsigned slot)
+{
+    g_autofree char *id = g_strdup_printf("dimm%u", slot);
+    g_autofree char *mem = g_strdup_printf("mem%u", slot);
+
+    if (r->dimms[slot].hidden) {
+        assert_unplug_refused(r->f, id);
+        return;
+    }
+    qtest_qmp_assert_success(r->f->qts, "{ 'execute': 'device_del', "
+                             "'arguments': { 'id': %s } }", id);
+    write_flags(r->f, slot, REMOVING);
+    write_flags(r->f, slot, EJECT);
+    qtest_qmp_eventwait(r->f->qts, "DEVICE_DELETED");
+    qtest_qmp_assert_success(r->f->qts, "{ 'execute': 'object-del', "
+                             "'arguments': { 'id': %s } }", mem);
+    r->dimms[slot].size = 0;
+}
+
+static void random_crash(Random *r)
+{
+    unsigned i, n = 0;
+
+    if (r->held) {
+        /* the dump that is held stays, and what came since is the guest's */
+        trigger_panic(r->f);
+        probe(r->f);
+        return;
+    }
+    memset(r->now.dimm, 0, sizeof(r->now.dimm));
+    for (i = 0; i < RANDOM_SLOTS; i++) {
+        if (r->dimms[i].size) {
+            r->now.dimm[n++] = (Span) { random_base(i), r->dimms[i].size };
+            r->dimms[i].hidden = true;
+        }
+    }
+    r->f->m = &r->now;
+    fill_ram(r->f);
+    assert_register(r->f, OK);
+    trigger_panic(r->f);
+    probe(r->f);
+    r->held = true;
+}
+
+static void random_release(Random *r)
+{
+    unsigned i;
+
+    if (!r->held) {
+        return;
+    }
+    release(r->f);
+    r->held = false;
+    for (i = 0; i < RANDOM_SLOTS; i++) {
+        if (r->dimms[i].hidden) {
+            r->dimms[i].hidden = false;
+            assert_slot(r->f, i, random_base(i), r->dimms[i].size,
+                        dimm_node(random_base(i)), ENABLED | INSERTING);
+            write_flags(r->f, i, INSERTING);
+        }
+    }
+}
+
+static void random_check(Random *r)
+{
+    unsigned i;
+
+    for (i = 0; i < RANDOM_SLOTS; i++) {
+        if (r->dimms[i].size && !r->dimms[i].hidden) {
+            assert_slot(r->f, i, random_base(i), r->dimms[i].size,
+                        dimm_node(random_base(i)), ENABLED);
+        } else {
+            assert_slot(r->f, i, 0, 0, 0, 0);
+        }
+    }
+    if (r->held) {
+        check_dump(r->f);
+    }
+}
+
+static void random_steps(guint32 seed)
+{
+    Random r = {
+        .f = start_and_probe(&for_random, ",max-boots=1000"),
+        .rand = g_rand_new_with_seed(seed),
+        .now = for_random,
+    };
+    unsigned i;
+
+    for (i = 0; i < RANDOM_STEPS; i++) {
+        unsigned slot = g_rand_int_range(r.rand, 0, RANDOM_SLOTS);
+
+        switch (g_rand_int_range(r.rand, 0, 6)) {
+        case 0:
+            random_crash(&r);
+            break;
+        case 1:
+            random_release(&r);
+            break;
+        case 2:
+            system_reset(r.f);
+            probe(r.f);
+            break;
+        default:
+            if (r.dimms[slot].size) {
+                random_unplug(&r, slot);
+            } else {
+                random_plug(&r, slot);
+            }
+            break;
+        }
+        random_check(&r);
+    }
+    g_rand_free(r.rand);
+    stop(r.f);
+}
+
+/* FADUMP_SEED repeats a sequence that has failed. */
+static void test_random(const void *opaque)
+{
+    const char *wanted = g_getenv("FADUMP_SEED");
+    guint32 seed;
+
+    if (wanted) {
+        random_steps(g_ascii_strtoull(wanted, NULL, 0));
+        return;
+    }
+    for (seed = 20261126; seed < 20261126 + 4; seed++) {
+        g_test_message("FADUMP_SEED=%" PRIu32, seed);
+        random_steps(seed);
+    }
+}
+
+/* ------------------------------------------------------------------ */
 /* virtio-mem                                                         */
 
 #define VMEM_SLOT 5
@@ -523,6 +704,7 @@ void fadump_add_hotplug_tests(void)
     add_test("dimm-full", &dimms[1], test_full);
     add_test("dimm-migrate", &dimms[1], test_migrate);
     add_test("dimm-note", &dimms[1], test_note);
+    add_test("dimm-random", &for_random, test_random);
     for (i = 0; i < ARRAY_SIZE(vmems); i++) {
         add_test("virtio-mem", &vmems[i], test_vmem);
     }

@@ -298,7 +298,7 @@ GArray *check_descriptor(Fadump *f, const GByteArray *desc,
 
         g_assert_cmpint(le64_to_cpu(r->held), ==, p.size);
         g_assert_cmphex(le32_to_cpu(r->node), ==,
-                        dimm ? p.base == f->m->dimm[0].base :
+                        dimm ? dimm_node(p.base) :
                         !f->m->numa ? VIRTIO_FADUMP_NODE_NONE :
                         p.base >= 64 * MiB);
         if (boot) {

@@ -72,8 +72,8 @@ typedef struct Machine {
     bool numa;
     /* how boot memory is set aside, if it is not moved */
     uint32_t method;
-    /* DIMMs, which ACPI tells the guest of; the first is on node 1 */
-    Span dimm[3];
+    /* DIMMs, which ACPI tells the guest of, on dimm_node() of their address */
+    Span dimm[9];
 } Machine;
 
 #define NR_MACHINES 17
@@ -89,6 +89,11 @@ extern const Machine machines[NR_MACHINES];
 #define Q35_SWAP (&machines[10])
 #define Q35_MEMFD (&machines[11])
 #define Q35_BAR_SWAP (&machines[16])
+
+static inline uint32_t dimm_node(uint64_t base)
+{
+    return base / (512 * MiB) % 2 ? 0 : 1;
+}
 
 /* A machine that runs, with the device, and the events that it has sent */
 typedef struct Fadump {
