@@ -91,7 +91,7 @@ class Dimms(Plugged):
     """One that was there from the start, on node 0, and one that was plugged
     later, on node 1."""
 
-    def check(self, kernel, machine):
+    def check(self, kernel, machine, again=True):
         guest = self.plug_guest(kernel, machine, [
             '-object', 'memory-backend-ram,id=m0,size=512M',
             '-device', 'pc-dimm,id=dimm0,memdev=m0,node=0'])
@@ -113,6 +113,8 @@ class Dimms(Plugged):
         self.assert_truth(guest, counts, [(base, 512 * MIB, 0),
                                           (base + 512 * MIB, 512 * MIB, 1)],
                           nodes)
+        if not again:
+            return
 
         # They can go, and then they are in no dump.
         guest.qmp.cmd('device_del', id='dimm1')
@@ -131,11 +133,18 @@ class Dimms(Plugged):
         """
         self.check('6.12', 'pc')
 
+    @full_only
     def test_q35(self):
         """
         :avocado: tags=machine:q35,kernel:6.1
         """
         self.check('6.1', 'q35')
+
+    def test_once(self):
+        """
+        :avocado: tags=machine:q35,kernel:6.1
+        """
+        self.check('6.1', 'q35', again=False)
 
     @full_only
     def test_7(self):
