@@ -211,6 +211,34 @@ class VirtioMem(Plugged):
         self.check('7', 'q35')
 
 
+class Balloon(Plugged):
+    """What the guest has given away is in no dump, and no error; the boot with
+    the dump is not asked for any."""
+
+    def check(self, kernel, machine):
+        guest = self.plug_guest(kernel, machine, [
+            '-device', 'virtio-balloon-pci,free-page-reporting=on'])
+        full = self.node_sizes(guest)
+        start = len(guest.qmp.poll())
+        guest.qmp.cmd('balloon', value=768 * MIB)
+        nodes = self.wait_nodes(guest, {0: full[0] - 256 * MIB})
+        # free memory is reported to the host within seconds
+        guest.cmd('sleep 5')
+        counts = self.fill(guest)
+        self.assert_registered_once(guest, start)
+        guest.crash()
+        # and all of it has been inflated again when the memory is back
+        self.assert_truth(guest, counts, [], nodes)
+        self.assertEqual(guest.qmp.cmd('query-balloon')['actual'], 768 * MIB)
+
+    @full_only
+    def test_q35(self):
+        """
+        :avocado: tags=machine:q35,kernel:6.1
+        """
+        self.check('6.1', 'q35')
+
+
 class Vcpus(FadumpTest):
     """Each vCPU that is there at the crash has its registers in the dump, and
     crash(8) finds it."""
