@@ -35,8 +35,8 @@ packages=(
 
 # The benchmark's pictures
 bench_packages=(python3-matplotlib)
-# The debug kernel
-full_packages=(libssl-dev)
+# The debug kernel; systems that packages are built and tried in
+full_packages=(libssl-dev mmdebstrap)
 
 missing() {
     # names that dpkg does not know at all come on stderr

@@ -46,6 +46,7 @@ main() {
         "$top/scripts/firmware.sh"
         "$top/scripts/arm64.sh"
     fi
+    [ "${1:-}" != full ] || "$top/scripts/dracut-guest.sh"
     "$top/scripts/tools.sh"
     "$top/scripts/ctl.sh"
     step "built: build/qemu/qemu-system-x86_64; guests: ${used[*]}"
