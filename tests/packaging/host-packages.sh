@@ -95,6 +95,15 @@ try "fadump-ctl speaks to it" 'fadump-ctl --version
     fadump-ctl -c /tmp/qmp status | grep "State:"
     kill %1'
 
+# The guest without an operating system: each page of its dump is compared.
+chroot_binds=("$top" "$build" "$cache")
+try "a guest that crashes is captured, and its dump is whole" "$install python3
+    cd $top
+    FADUMP_BUILD=$build FADUMP_QEMU=/usr/bin/qemu-system-fadump \\
+        FADUMP_TIMEOUT_SCALE=${FADUMP_TIMEOUT_SCALE:-1} PYTHONDONTWRITEBYTECODE=1 \\
+        /usr/bin/python3 tests/avocado/test_bare.py Content.test_default Content.test_causes"
+chroot_binds=()
+
 try "manuals" "$install man-db
     for p in fadump-ctl qemu-system-fadump; do
         man -w \$p
@@ -144,7 +153,7 @@ END
     <graphics type="spice" autoport="yes"/>
     <video><model type="qxl"/></video>
     <redirdev bus="usb" type="spicevmc"/>
-    <watchdog model="itco" action="reset"/>
+    <watchdog model="i6300esb" action="reset"/>
     <rng model="virtio"><backend model="random">/dev/urandom</backend></rng>
   </devices>
   <qemu:commandline>
