@@ -5,10 +5,11 @@ off."""
 
 import os
 import sys
+import uuid
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from fadump_test import FADUMP, FadumpTest, VMCORE, main
+from fadump_test import FADUMP, FadumpTest, VMCORE, full_only, main
 
 
 class Orderly(FadumpTest):
@@ -83,6 +84,83 @@ class Orderly(FadumpTest):
         :avocado: tags=machine:q35,kernel:6.1
         """
         self.check('6.1', 'q35')
+
+
+class Saved(FadumpTest):
+    """A system that saves the dump as Debian's kdump-tools does, and reboots at
+    once, without a word to the driver."""
+
+    # kdump_save_core() of kdump-config
+    SAVE = ('makedumpfile --dump-dmesg /proc/vmcore {0}/dmesg && sync; '
+            'if makedumpfile -F -c -d 31 /proc/vmcore | cat > {0}/incomplete; '
+            'then mv {0}/incomplete {0}/dump; sync; '
+            'else cp /proc/vmcore {0}/incomplete; fi')
+
+    def reboot(self, guest):
+        guest.crash('reboot -f')
+        text = guest.console(guest.boots[-1].console_start)
+        return text.partition('] Linux version ')[0]
+
+    def test_kdump_tools(self):
+        """
+        :avocado: tags=machine:q35,kernel:6.1
+        """
+        disk = self.disk(size='2G')
+        guest = self.guest('6.1', memory='1G', vcpus=2, disks=[disk])
+        full = guest.mem_total()
+        start = len(guest.qmp.poll())
+        guest.crash()
+        dump, _ = self.assert_cause(guest, 'panic', start)
+
+        with self.subTest(read='the log only'):
+            guest.cmd('makedumpfile --dump-dmesg /proc/vmcore /tmp/dmesg')
+            self.assertNotIn('has been saved', self.reboot(guest))
+            self.assertEqual(self.assert_captured(guest).header['dump_id'],
+                             uuid.UUID(dump['id']).bytes)
+        with self.subTest(save='fails: no space'):
+            guest.cmd('mkdir /tmp/full && mount -t tmpfs -o size=16M none '
+                      '/tmp/full')
+            guest.cmd(self.SAVE.format('/tmp/full') + ' || true', timeout=600)
+            # All was read, and more than enough written.
+            self.assertGreater(int(guest.cmd(
+                'stat -c %s /tmp/full/incomplete')), 12 << 20)
+            self.assertNotIn('has been saved', self.reboot(guest))
+            self.assertEqual(self.assert_captured(guest).header['dump_id'],
+                             uuid.UUID(dump['id']).bytes)
+        with self.subTest(save='succeeds'):
+            guest.cmd('mount /dev/vda /mnt')
+            boots = len(guest.boots)
+            guest.cmd(self.SAVE.format('/mnt'), timeout=600)
+            guest.cmd('umount /mnt')
+            self.assertIn(f'dump {dump["id"]} has been saved: it is released '
+                          'at this reboot', self.reboot(guest))
+            self.assertEqual(len(guest.boots), boots + 1)
+        self.assertFalse(guest.exists(VMCORE))
+        self.assert_mem_total(guest, full)
+        self.assert_registered(guest)
+        self.assertEqual(self.events(guest, 'FADUMP_RELEASED', start),
+                         [{'id': dump['id'], 'reason': 'guest'}])
+        guest.close()
+
+        # What was released is on the disk, and whole.
+        flat = self.fetch_dump(disk, 'dump')
+        system, stack = self.crash_session(guest.kernel, flat, 'sys', 'bt')
+        self.assertRegex(system, r'PANIC: "Kernel panic - not syncing: '
+                                 r'sysrq triggered crash"')
+        self.assertRegex(stack, r'(?m)^ *#\d+ \[\w+\] panic at ')
+
+    @full_only
+    def test_not_wanted(self):
+        """
+        :avocado: tags=machine:q35,kernel:6.12
+        """
+        guest = self.guest('6.12', memory='1G', cmdline='fadump.release_saved=0')
+        guest.crash()
+        held = self.assert_captured(guest)
+        guest.cmd('makedumpfile -l -d 31 /proc/vmcore /tmp/dump', timeout=600)
+        self.assertNotIn('has been saved', self.reboot(guest))
+        self.assertEqual(self.assert_captured(guest).header['dump_id'],
+                         held.header['dump_id'])
 
 
 if __name__ == '__main__':

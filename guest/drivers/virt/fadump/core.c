@@ -22,6 +22,7 @@
  *	register	registration
  *	dump		the dump of the last boot
  *	vmcore		/proc/vmcore
+ *	saved		whether who read it has saved it
  *	dest, destmem	where boot memory goes at a crash
  *	claim		preserved memory as resources
  *	online		memory blocks
@@ -35,6 +36,7 @@
 #include <linux/module.h>
 #include <linux/reboot.h>
 #include <linux/spinlock.h>
+#include <linux/string.h>
 #include <linux/workqueue.h>
 
 #include "fadump.h"
@@ -116,6 +118,24 @@ static void fadump_events_stop(void)
 /* The device's life							*/
 
 /*
+ * A dump that has been saved would be saved again in the next boot. Not before kexec:
+ * what boots then could use none of the memory that comes back.
+ */
+static void fadump_reboot_saved(unsigned long event, const char *cmd)
+{
+	if (event != SYS_RESTART || (cmd && !strcmp(cmd, "kexec reboot")))
+		return;
+	if (fadump.dump != FADUMP_DUMP_ACTIVE || !fadump_saved())
+		return;
+	pr_notice("dump %pUb has been saved: it is released at this reboot\n",
+		  fadump.desc.dump_id);
+	if (fadump_dump_drop())
+		return;
+	fadump.dump = FADUMP_DUMP_RELEASED;
+	fadump_hook_disarm();
+}
+
+/*
  * To the device a reset while registered is a crash. So tell it before an
  * orderly one: reboot, halt, power-off and kexec all come by here.
  */
@@ -123,6 +143,8 @@ static int fadump_reboot_event(struct notifier_block *nb, unsigned long event,
 			       void *ptr)
 {
 	mutex_lock(&fadump.lock);
+	if (!fadump.closed)
+		fadump_reboot_saved(event, ptr);
 	WRITE_ONCE(fadump.closed, true);
 	if (fadump_unregister()) {
 		/* Requests do not work; the trigger needs none. */

@@ -176,6 +176,7 @@ int fadump_dump_drop(void)
 void fadump_dump_forget(void)
 {
 	fadump_vmcore_destroy();
+	fadump_saved_forget();
 	fadump_claim_free_all();
 	memset(&fadump.desc, 0, sizeof(fadump.desc));
 	kvfree(fadump.desc_buf);

@@ -187,6 +187,7 @@ void fadump_hook_exit(void);
 void fadump_hook_arm(const struct fadump_device *dev);
 void fadump_hook_disarm(void);
 struct fadump_extent fadump_hook_note(void);
+bool fadump_kdump_first(void);
 
 /* online.c */
 int fadump_online_init(void);
@@ -252,6 +253,11 @@ void fadump_claim_free_all(void);
 void fadump_claim_added(struct fadump_claim *c);
 bool fadump_claim_came_back(u64 addr);
 void fadump_claim_exit(void);
+
+/* saved.c */
+void fadump_saved_opened(void);
+bool fadump_saved(void);
+void fadump_saved_forget(void);
 
 /* vmcore.c */
 int fadump_vmcore_create(void);

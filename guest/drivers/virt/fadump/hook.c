@@ -148,7 +148,12 @@ void fadump_hook_disarm(void)
 	WRITE_ONCE(fadump_armed, NULL);
 }
 
-static bool fadump_kdump_first(void)
+/**
+ * fadump_kdump_first - does a kdump kernel go first at a panic?
+ *
+ * Return: as things are now; it may be loaded or unloaded at any time.
+ */
+bool fadump_kdump_first(void)
 {
 	return kexec_crash_loaded() && !READ_ONCE(fadump_prefer);
 }

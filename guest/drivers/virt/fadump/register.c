@@ -87,6 +87,8 @@ static void fadump_say_registered(void)
 	pr_info("registered, %llu MiB are set aside at a crash%s, %llu MB reserved\n",
 		fadump.boot_mem.size >> 20, guest ? " in guest memory" : "",
 		reserved >> 20);
+	if (fadump_kdump_first())
+		pr_warn("a kdump kernel is loaded, and goes first at a panic: unload it, or write 1 to /sys/module/fadump/parameters/prefer\n");
 	if (guest && reserved < fadump.boot_mem.size)
 		pr_info("a dump will lack user memory of ZONE_MOVABLE that boot memory goes to\n");
 }

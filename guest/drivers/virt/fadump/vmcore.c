@@ -265,6 +265,7 @@ static int fadump_vmcore_open(struct inode *inode, struct file *file)
 	mutex_lock(&vc->lock);
 	list_add(&vf->node, &vc->files);
 	mutex_unlock(&vc->lock);
+	fadump_saved_opened();
 	return 0;
 }
 
