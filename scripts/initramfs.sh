@@ -111,7 +111,7 @@ common_tree() {
     printf 'root:x:0:\n' >"$dir/etc/group"
     install "$top/tests/guest/init" "$dir/init"
     install "$top/tests/guest/port" "$dir/bin/port"
-    install "$top/guest/tools/fadump-save" "$dir/sbin/fadump-save"
+    install "$top/guest/tools/fadump-save" "$top/guest/tools/fadump-descriptor" "$dir/sbin/"
     for c in "$build"/guest/bin/*; do
         [ -f "$c" ] || continue
         install -s "$c" "$dir/bin/"
@@ -230,6 +230,7 @@ build_one() {
     [ -f "$out/fadump-virtio.ko" ] ||
         die "build/guest/$release has no driver" "run scripts/guest-module.sh $release"
     key=$(hash_inputs "${BASH_SOURCE[0]}" "$top"/tests/guest/{init,port} "$build/guest/bin" \
+        "$top"/guest/tools/fadump-{save,descriptor} \
         "$out"/fadump*.ko "$out/tests" "roots $root $newer_root" \
         "kernel $(readlink -f "$build/kernels/$release")")
     [ "$(cat "$out/initramfs.key" 2>/dev/null)" != "$key" ] || return 0

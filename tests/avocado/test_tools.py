@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Debian's own makedumpfile and crash take the dump as any other."""
 
+import json
 import os
 import re
 import sys
@@ -43,15 +44,27 @@ class Tools(FadumpTest):
             self.assertEqual(got, status, f'{arguments}: {output}')
             self.assertTrue(output)
         self.assertEqual(guest.cmd('ls /var/crash'), '')
+        dump = guest.qmp.cmd('query-fadump')['dump']
         told = guest.cmd(f'fadump-save -c lzo -d {level} '
-                         '--output=/mnt/crash -r 2>&1', timeout=600)
-        saved = re.search(r'fadump-save: saved (/mnt/(crash/(\d+)/dump\.\3))\n',
-                          told)
+                         '--output=/mnt/crash 2>&1', timeout=600)
+        saved = re.search(r'fadump-save: saved '
+                          rf'(/mnt/(crash/((\d+)-{dump["id"]})/dump\.\4))\n', told)
         self.assertTrue(saved, told)
         self.assertIn(f'level {level}, lzo, 2 threads', told)
         self.assertIn('Kernel panic - not syncing: sysrq triggered crash',
-                      guest.cmd(f'cat /mnt/crash/{saved[3]}/dmesg.{saved[3]}'))
-        self.assertEqual(guest.cmd('find /mnt/crash -type f | wc -l'), '2')
+                      guest.cmd(f'cat /mnt/crash/{saved[3]}/dmesg.{saved[4]}'))
+        self.assertEqual(guest.cmd('find /mnt/crash -type f | wc -l'), '3')
+        # Host and guest tell the same of it.
+        descriptor = json.loads(guest.cmd(
+            f'cat /mnt/crash/{saved[3]}/descriptor.json'))
+        del dump['boots'], dump['lost']
+        self.assertEqual(dump, {k: descriptor[k] for k in dump})
+        self.assertEqual(sum(r['len'] for r in descriptor['ranges']),
+                         dump['memory'])
+        # Not twice, if that is not wanted.
+        told = guest.cmd('fadump-save --once --output=/mnt/crash -r 2>&1')
+        self.assertIn(f'saved before, in {saved[1]}\n', told)
+        self.assertEqual(guest.cmd('find /mnt/crash -type f | wc -l'), '3')
         saves[saved[2]] = ''
         self.assertFalse(guest.exists(VMCORE))
         self.assertEqual(guest.run('fadump-save 2>&1')[0], 2)
