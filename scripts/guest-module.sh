@@ -16,7 +16,7 @@
 # shellcheck source=scripts/common.sh
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
-sources=("$top/guest" "$top/tests/guest/modules" "$top/tests/guest/pattern.h")
+sources=("$top/guest/Kbuild" "$top/guest/drivers" "$top/guest/include" "$top/tests/guest/modules" "$top/tests/guest/pattern.h")
 
 kbuild() {
     local release=$1 dir=$2
