@@ -7,6 +7,8 @@
 #   scripts/systemd-guest.sh [RELEASE...]
 #
 #   build/guest/<release>/systemd.cpio.gz
+#   build/guest/fadump-tools.cpio     to be appended to that: the package
+#   build/guest/kdump-tools.cpio      likewise: Debian's kdump-tools
 #
 # In it are Debian's own systemd, udev, kmod, D-Bus, mount and dash, with the
 # units and rules that they come with; nothing is left out that decides how such
@@ -62,7 +64,7 @@ accounts() {
 }
 
 systemd_tree() {
-    local release=$1 dir=$2 applet d modules_dir=$2/usr/lib/modules/$1
+    local release=$1 dir=$2 applet d p modules_dir=$2/usr/lib/modules/$1
     cp -a "$systemd_root/." "$dir/"
     rm -f "$dir/done" "$dir/versions"
     merge_usr "$dir"
@@ -77,6 +79,10 @@ systemd_tree() {
             [ -L "$dir/sbin/$applet" ] || ln -s busybox "$dir/bin/$applet"
     done
     install_elf /sbin/kexec "$dir"
+    install_elf /usr/bin/makedumpfile "$dir"
+    for p in "${dlopened[@]}"; do
+        install_elf "$p" "$dir"
+    done
     accounts "$dir"
     printf '%032x\n' 1 >"$dir/etc/machine-id"
     printf 'guest\n' >"$dir/etc/hostname"
@@ -122,6 +128,46 @@ build_systemd_guest() {
     printf '%s\n' "$key" >"$out/systemd.key"
 }
 
+# overlay NAME KEY DEB...: packages as they are, to be unpacked over the guest. The
+# kernel takes several archives, one after the other.
+overlay() {
+    local name=$1 key=$2 out=$build/guest/$1.cpio dir
+    shift 2
+    [ "$(cat "$out.key" 2>/dev/null)" != "$key" ] || return 0
+    dir=$(mktemp -d "$build/overlay.XXXXXX")
+    for deb; do
+        dpkg-deb -x "$deb" "$dir"
+    done
+    if [ -d "$dir/lib" ]; then
+        # which is a link in the guest
+        mkdir -p "$dir/usr/lib"
+        cp -a "$dir/lib/." "$dir/usr/lib/"
+        rm -r "$dir/lib"
+    fi
+    rm -rf "$dir/usr/share/"{doc,man,bash-completion,lintian}
+    if [ "$name" = kdump-tools ]; then
+        # as its postinst does
+        install -D -m 644 "$dir/usr/share/kdump-tools/kdump-tools.conf" \
+            "$dir/etc/default/kdump-tools"
+        mkdir -p "$dir/etc/systemd/system/basic.target.wants"
+        ln -s /usr/lib/systemd/system/kdump-tools.service \
+            "$dir/etc/systemd/system/basic.target.wants/"
+    fi
+    pack "$dir" "$out"
+    rm -rf "$dir"
+    printf '%s\n' "$key" >"$out.key"
+}
+
+overlays() {
+    local debs
+    "$top/scripts/guest-packages.sh"
+    overlay fadump-tools "$(cat "$build/packages/.key") $(declare -f overlay)" \
+        "$build"/packages/fadump-tools_*.deb
+    # with the shell functions that its init script takes
+    mapfile -t debs < <(fetch_deb kdump-tools/bookworm sysvinit-utils/bookworm)
+    overlay kdump-tools "${debs[*]} $(declare -f overlay)" "${debs[@]}"
+}
+
 systemd_main() {
     local releases=() link
     PATH=$PATH:/usr/sbin:/sbin
@@ -143,6 +189,7 @@ systemd_main() {
     for link in "${releases[@]}"; do
         build_systemd_guest "$link"
     done
+    overlays
 }
 
 systemd_main "$@"
