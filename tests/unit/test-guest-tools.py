@@ -535,6 +535,11 @@ class Receiver(http.server.BaseHTTPRequestHandler):
         self.send_header('Content-Length', '0')
         self.end_headers()
 
+    def do_DELETE(self):
+        self.server.files.pop(self.path, None)
+        self.send_response(204)
+        self.end_headers()
+
     def log_message(self, *args):
         pass
 
@@ -694,6 +699,45 @@ printf '%s\\n' "$*" >>{self.path('runs')}
         for name in ('kept', '202601010000', 'a-b-c-d-e-f'):
             self.assertIn(name, left)
 
+    def remote(self):
+        """ssh to a host that is this one: what it is told is done by a shell, as
+        sshd has it done."""
+        self.program('ssh', f'echo "$*" >>{self.path("told")}\n'
+                            'for command; do :; done; exec sh -c "$command"')
+        return f'ssh://root@host:2222{self.path("far")}'
+
+    def far(self):
+        return {re.sub(r'\d{14}', 'T', os.path.relpath(f, self.path('far'))):
+                os.path.getsize(f) for f in
+                glob.glob(self.path('far/**'), recursive=True) if os.path.isfile(f)}
+
+    def test_ssh(self):
+        self.config('MIN_FREE=0\nSSH_KEY=/root/key\nSSH_OPTIONS="-o X=y"\n')
+        self.makedumpfile('head -c 3000000 /dev/zero')
+        proc = self.save('-o', self.remote())
+        self.assertEqual(proc.returncode, 0, proc.stderr)
+        self.assertEqual(self.far(), {'T/dump.T.flat': 3000000, 'T/dmesg.T': 4})
+        with open(self.path('told'), encoding='utf-8') as f:
+            for line in f:
+                self.assertRegex(line, r'^-o BatchMode=yes .* -p 2222 '
+                                       r'-i /root/key -o X=y root@host ')
+                break
+        for name in glob.glob(self.path('far/*/*')):
+            self.assertEqual(os.stat(name).st_mode & 0o77, 0, name)
+
+    def test_ssh_half_a_dump(self):
+        self.makedumpfile('printf half; exit 1')
+        self.assertEqual(self.save('-o', self.remote()).returncode, 1)
+        self.assertEqual(self.far(), {})
+
+    def test_ssh_other_side_full(self):
+        target = self.remote()
+        self.makedumpfile('head -c 3000000 /dev/zero')
+        self.program('cat', 'case $# in 0) head -c 1000; exit 1;; esac\n'
+                            f'exec {shutil.which("cat")} "$@"')
+        self.assertEqual(self.save('-o', target).returncode, 1)
+        self.assertEqual(self.far(), {})
+
     def receiver(self, status=201):
         server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Receiver)
         server.files, server.status = {}, status
@@ -723,9 +767,10 @@ printf '%s\\n' "$*" >>{self.path('runs')}
     @unittest.skipUnless(shutil.which('curl'), 'curl is not installed')
     def test_http_half_a_dump(self):
         """The server took what came, but makedumpfile failed."""
-        _, url = self.receiver()
+        server, url = self.receiver()
         self.makedumpfile('printf half; exit 1')
         self.assertEqual(self.save('-o', url).returncode, 1)
+        self.assertEqual(server.files, {})
 
 
 class Driver(Root):
