@@ -138,12 +138,8 @@ overlay() {
     for deb; do
         dpkg-deb -x "$deb" "$dir"
     done
-    if [ -d "$dir/lib" ]; then
-        # which is a link in the guest
-        mkdir -p "$dir/usr/lib"
-        cp -a "$dir/lib/." "$dir/usr/lib/"
-        rm -r "$dir/lib"
-    fi
+    # links in the guest, which a directory would take the place of
+    merge_usr "$dir"
     rm -rf "$dir/usr/share/"{doc,man,bash-completion,lintian}
     if [ "$name" = kdump-tools ]; then
         # as its postinst does
@@ -161,11 +157,11 @@ overlay() {
 overlays() {
     local debs
     "$top/scripts/guest-packages.sh"
-    overlay fadump-tools "$(cat "$build/packages/.key") $(declare -f overlay)" \
+    overlay fadump-tools "$(cat "$build/packages/.key") $(declare -f overlay merge_usr)" \
         "$build"/packages/fadump-tools_*.deb
     # with the shell functions that its init script takes
     mapfile -t debs < <(fetch_deb kdump-tools/bookworm sysvinit-utils/bookworm)
-    overlay kdump-tools "${debs[*]} $(declare -f overlay)" "${debs[@]}"
+    overlay kdump-tools "${debs[*]} $(declare -f overlay merge_usr)" "${debs[@]}"
 }
 
 systemd_main() {
