@@ -48,7 +48,7 @@ class Tools(FadumpTest):
         told = guest.cmd(f'fadump-save -c lzo -d {level} '
                          '--output=/mnt/crash 2>&1', timeout=600)
         saved = re.search(r'fadump-save: saved '
-                          rf'(/mnt/(crash/((\d+)-{dump["id"]})/dump\.\4))\n', told)
+                          rf'(/mnt/(crash/((\d+)-{dump["id"]})/dump\.\4))$', told)
         self.assertTrue(saved, told)
         self.assertIn(f'level {level}, lzo, 2 threads', told)
         self.assertIn('Kernel panic - not syncing: sysrq triggered crash',
@@ -63,7 +63,7 @@ class Tools(FadumpTest):
                          dump['memory'])
         # Not twice, if that is not wanted.
         told = guest.cmd('fadump-save --once --output=/mnt/crash -r 2>&1')
-        self.assertIn(f'saved before, in {saved[1]}\n', told)
+        self.assertIn(f'saved before, in {saved[1]}', told)
         self.assertEqual(guest.cmd('find /mnt/crash -type f | wc -l'), '3')
         saves[saved[2]] = ''
         self.assertFalse(guest.exists(VMCORE))
