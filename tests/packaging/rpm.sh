@@ -70,7 +70,8 @@ try "the host's tool, its manual and its completion" "$functions
     cd /tmp; rpm2cpio /build/RPMS/*/fadump-ctl-$version-*.rpm | cpio --quiet -id ./usr/bin/fadump-ctl
     usr/bin/fadump-ctl --version | grep $version"
 try "the guest's tools, with what kdumpctl asks for" "$functions
-    has fadump-tools /usr/sbin/fadump-save /usr/sbin/mkfadumprd $dracut/99fadump-virtio/module-setup.sh \\
+    has fadump-tools /usr/sbin/fadump-save /usr/libexec/fadump-tools/fadump-boot /usr/share/fadump-tools/fadump-functions \\
+        /usr/lib/systemd/system-generators/fadump-generator /etc/default/fadump-tools /usr/sbin/mkfadumprd $dracut/99fadump-virtio/module-setup.sh \\
         $dracut/99zz-fadumpinit/module-setup.sh $units/fadump-save.service $units/kdump.service.d/50-fadump.conf /var/crash
     lacks fadump-tools $units/kdump-early.service.d/50-fadump.conf"
 try "the driver's source is whole" "$functions
