@@ -23,6 +23,10 @@ packages=(
     libattr1-dev libcap-ng-dev libaio-dev liburing-dev libnuma-dev
     # fadump-ctl
     libjson-c-dev
+    # libvirt
+    libgnutls28-dev libnl-3-dev libnl-route-3-dev libpciaccess-dev
+    libreadline-dev libtirpc-dev libudev-dev libxml2-dev libxml2-utils perl
+    python3-docutils xsltproc
     # modules (objtool is linked to libelf) and the initramfs
     bc libelf1 libelf-dev cpio gzip kmod patchelf
     # the driver's unit tests for arm64, and what runs them
@@ -37,8 +41,10 @@ packages=(
 
 # The benchmark's pictures
 bench_packages=(python3-matplotlib)
-# The debug kernel; systems that packages are built and tried in
-full_packages=(libssl-dev mmdebstrap)
+# The debug kernel; systems that packages are built and tried in; Debian's own
+# libvirt (no daemon is started) and QEMU
+full_packages=(libssl-dev mmdebstrap libvirt-clients libvirt-daemon
+    libvirt-daemon-driver-qemu qemu-system-x86)
 
 missing() {
     # names that dpkg does not know at all come on stderr

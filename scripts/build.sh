@@ -12,7 +12,7 @@
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 # A first build takes about this much, most of it in the cache.
-need_gib=11
+need_gib=12
 
 main() {
     local kernels=() used free dir
@@ -49,6 +49,10 @@ main() {
     [ "${1:-}" != full ] || "$top/scripts/dracut-guest.sh"
     "$top/scripts/tools.sh"
     "$top/scripts/ctl.sh"
+    case ${1:-} in
+    full) "$top/scripts/libvirt-build.sh" full ;;
+    '') "$top/scripts/libvirt-build.sh" ;;
+    esac
     step "built: build/qemu/qemu-system-x86_64; guests: ${used[*]}"
 }
 

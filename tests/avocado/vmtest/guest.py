@@ -209,12 +209,16 @@ class Guest:
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(0.05)
-        self.port = socket.socket(socket.AF_UNIX)
-        self.port.connect(self.socket('port'))
-        self._started = time.monotonic()
+        self.connect_port()
         if not paused:
             self.qmp.cmd('cont')
         return self
+
+    def connect_port(self):
+        """The port for commands; the guest's boot is waited for from now."""
+        self.port = socket.socket(socket.AF_UNIX)
+        self.port.connect(self.socket('port'))
+        self._started = time.monotonic()
 
     def boot(self):
         self.start()
