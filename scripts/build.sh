@@ -49,6 +49,11 @@ main() {
     [ "${1:-}" != full ] || "$top/scripts/dracut-guest.sh"
     "$top/scripts/tools.sh"
     "$top/scripts/ctl.sh"
+    if [ "${1:-}" = full ]; then
+        "$top/scripts/guest-packages.sh"
+        "$top/scripts/distro-image.sh" bookworm bookworm-6.12 bookworm-kdump \
+            bookworm-driver-kdump trixie trixie-7
+    fi
     step "built: build/qemu/qemu-system-x86_64; guests: ${used[*]}"
 }
 
