@@ -25,8 +25,8 @@
 # One image boots with SeaBIOS, with UEFI, and with UEFI Secure Boot. No loop
 # device is needed, nor a virtual machine; root is. Debian without our packages is
 # made once, and kept in the cache until its inputs change; --update makes it anew
-# from the mirror's newest packages. The same inputs give the same image, but for
-# the keys that DKMS makes for itself and what is signed with them.
+# from the mirror's newest packages. File times, order and identifiers do not
+# differ from one making to the next; the keys that DKMS makes for itself do.
 
 # shellcheck source=scripts/tools.sh
 . "$(dirname "${BASH_SOURCE[0]}")/tools.sh"

@@ -31,7 +31,8 @@ LARGE = 1200                    # MiB that one service has
 # Lines of the console that are worth one here: who boots, how it dies, what
 # driver and services say of the dump, the prompt.
 WORTH = re.compile(r'Linux version|\] fadump: |sysrq: Trigger|'
-                   r'fadump-(boot|save)|kdump-tools|login: ')
+                   r'fadump-(boot|save)|Starting .*kdump-|kdump-tools\[|'
+                   r'login: ')
 
 # What is told of a boot after a crash, and the line of the console that says so
 MILESTONES = (
