@@ -22,7 +22,7 @@
 # are those in build/packages (scripts/guest-packages.sh). The kernel is the one
 # that scripts/kernel.sh has the symbols of.
 #
-# One image boots with SeaBIOS, with UEFI, and with UEFI Secure Boot. No loop
+# One image is made for SeaBIOS, for UEFI, and for UEFI Secure Boot. No loop
 # device is needed, nor a virtual machine; root is. Debian without our packages is
 # made once, and kept in the cache until its inputs change; --update makes it anew
 # from the mirror's newest packages. File times, order and identifiers do not
