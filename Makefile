@@ -3,7 +3,7 @@
 # The front door. The work is in scripts/.
 
 SHELL := /bin/bash
-export KVER QEMU_SRC TEST GUESTS JOBS BENCH RUNS FULL FADUMP_T0
+export KVER QEMU_SRC TEST GUESTS JOBS BENCH RUNS FULL SUITE COMPARE FADUMP_T0
 
 .DEFAULT_GOAL := help
 
@@ -15,6 +15,7 @@ help:
 	@echo 'fadump-dev: firmware-assisted crash dump for virtual machines'
 	@echo
 	@echo '  make demo         build what is needed, crash a guest, show its dump'
+	@echo '  make demo-distro  the same with an installed Debian, from a disk image'
 	@echo '  make check        build everything, test every promise (half an hour)'
 	@echo '  make check-full   all tests, for all kernels, and a debug kernel (hours)'
 	@echo '  make check-unit   the unit tests only'
@@ -36,6 +37,8 @@ help:
 	@echo '  RUNS=5            with bench: runs of each (default: 3)'
 	@echo '  FUZZ=device       with fuzz: only these: small (the default), all, or names'
 	@echo '  SECONDS=600       with fuzz: how long each'
+	@echo '  SUITE=trixie      with demo-distro: which Debian (default: bookworm)'
+	@echo '  COMPARE=1         with demo-distro: kdump and kdump-tools beside it'
 	@echo '  FULL=1            with bench: all sizes, up to 16 GiB of guest memory'
 	@echo '  JOBS=N            parallel jobs of a compile (default: all processors)'
 	@echo '  FADUMP_CACHE=DIR  where what is fetched and built is kept for all checkouts'
@@ -52,6 +55,11 @@ build all:
 demo:
 	@scripts/build.sh demo
 	@scripts/demo.sh
+
+.PHONY: demo-distro
+demo-distro:
+	@scripts/build.sh demo
+	@scripts/demo-distro.sh
 
 .PHONY: check check-full check-soak check-unit
 check:

@@ -7,6 +7,7 @@
 #   scripts/bootstrap.sh          for build and tests
 #   scripts/bootstrap.sh bench    what the benchmark needs besides
 #   scripts/bootstrap.sh full     what `make check-full` needs besides
+#   scripts/bootstrap.sh distro   what Debian's disk images need besides
 
 # shellcheck source=scripts/common.sh
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
@@ -45,6 +46,8 @@ bench_packages=(python3-matplotlib)
 # libvirt (no daemon is started) and QEMU
 full_packages=(libssl-dev mmdebstrap libvirt-clients libvirt-daemon
     libvirt-daemon-driver-qemu qemu-system-x86)
+# Disk images of Debian
+distro_packages=(mmdebstrap fdisk zstd)
 
 missing() {
     # names that dpkg does not know at all come on stderr
@@ -73,6 +76,7 @@ main() {
     case ${1:-} in
     bench) packages+=("${bench_packages[@]}") ;;
     full) packages+=("${full_packages[@]}") ;;
+    distro) packages+=("${distro_packages[@]}") ;;
     esac
     if ! command -v apt-get >/dev/null || ! command -v dpkg-query >/dev/null; then
         die "this is no Debian system" \

@@ -53,6 +53,11 @@ main() {
     full) "$top/scripts/libvirt-build.sh" full ;;
     '') "$top/scripts/libvirt-build.sh" ;;
     esac
+    if [ "${1:-}" = full ]; then
+        "$top/scripts/guest-packages.sh"
+        "$top/scripts/distro-image.sh" bookworm bookworm-6.12 bookworm-kdump \
+            bookworm-driver-kdump trixie trixie-7
+    fi
     step "built: build/qemu/qemu-system-x86_64; guests: ${used[*]}"
 }
 

@@ -194,6 +194,8 @@ use_series() {
 
 use_release() {
     local release=$1 version dir
+    # Of no series, but it can be named
+    [[ $release != 6.12.*+deb13* ]] || local kernel_suites=(trixie)
     for dir in "$cache/kernels/${release}"_*".$layout"; do
         if [ -f "$dir/version" ]; then
             kernel_dir=$dir

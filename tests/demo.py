@@ -103,7 +103,8 @@ class Progress:
 
 
 def crash_show(kernel, dump, title, commands):
-    """Run crash(8) on the dump and show what it says."""
+    """Run crash(8) on the dump and show what it says; it is kept beside the
+    dump."""
     begin = time.monotonic()
     proc = subprocess.run(
         [*build.crash_command(kernel), '-s', '--no_scroll', kernel.vmlinux,
@@ -120,8 +121,24 @@ def crash_show(kernel, dump, title, commands):
         print(f'  {paint(33, "crash>")} {name}')
         for line in text.rstrip().splitlines():
             quote('crash', line)
-    with open(os.path.join(OUT, 'crash.txt'), 'w', encoding='utf-8') as f:
+    with open(os.path.join(os.path.dirname(dump), 'crash.txt'), 'w',
+              encoding='utf-8') as f:
         f.write(proc.stdout)
+
+
+MARK = '!echo ====='
+
+
+def crash_show_all(kernel, dump):
+    """What a dump has, in a few commands"""
+    crash_show(kernel, dump,
+               'the whole state of the machine at its death, with symbols',
+               [('sys', 'sys'), ('', MARK),
+                ('bt        (the task that panicked)', 'bt'), ('', MARK),
+                ('ps | head', 'ps | head -n 12'), ('', MARK),
+                ('log       (its end, from the panic on)',
+                 'log | sed -n "/sysrq: Trigger/,\\$p" | head -n 14'),
+                ('', MARK)])
 
 
 def boot(guest, kernel):
@@ -210,14 +227,7 @@ def analyse(kernel, disk):
     step('On the host: crash(8) opens the dump')
     for name in ('vmcore.kdump', 'dmesg.txt'):
         disk.get(name, os.path.join(OUT, name))
-    mark = '!echo =====\n'.strip()
-    crash_show(kernel, os.path.join(OUT, 'vmcore.kdump'),
-               'the whole state of the machine at its death, with symbols',
-               [('sys', 'sys'), ('', mark),
-                ('bt        (the task that panicked)', 'bt'), ('', mark),
-                ('ps | head', 'ps | head -n 12'), ('', mark),
-                ('log       (its end, from the panic on)',
-                 'log | sed -n "/sysrq: Trigger/,\\$p" | head -n 14'), ('', mark)])
+    crash_show_all(kernel, os.path.join(OUT, 'vmcore.kdump'))
 
 
 def main():

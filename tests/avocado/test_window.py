@@ -6,32 +6,18 @@ firmware, and as fast to read as memory that was preserved in place."""
 import hashlib
 import os
 import re
-import shutil
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from fadump_test import MIB, VMCORE, FadumpTest, full_only, main
-from vmtest import abi, build
+from vmtest import abi
 from vmtest.vmcore import Vmcore
 
 PAT_LIST = '/sys/kernel/debug/x86/pat_memtype_list'
 
 
 class Window(FadumpTest):
-    def boot(self, suite, kernel, **options):
-        """A guest under Debian's OVMF of that release; None: SeaBIOS."""
-        args = []
-        if suite:
-            code, variables = (os.path.join(
-                build.BUILD, 'firmware', f'ovmf-{suite}', f'OVMF_{part}_4M.fd')
-                for part in ('CODE', 'VARS'))
-            own = self.path(f'vars-{suite}.fd')
-            shutil.copyfile(variables, own)
-            args = ['-drive', f'if=pflash,unit=0,format=raw,readonly=on,file={code}',
-                    '-drive', f'if=pflash,unit=1,format=raw,file={own}']
-        return self.guest(kernel, args=args, **options)
-
     def memory_types(self, guest, start, end):
         """{type} of all mappings in there: (first, last, type), as the kernel
         has them."""
@@ -51,7 +37,8 @@ class Window(FadumpTest):
         return float(re.search(r' (\d+) MiB/s', said).group(1))
 
     def check(self, suite, kernel):
-        guest = self.boot(suite, kernel, memory='2G', vcpus=2)
+        # suite: Debian's, of the OVMF that is the firmware; None: SeaBIOS
+        guest = self.guest(kernel, uefi=suite, memory='2G', vcpus=2)
         before = guest.mem_total()
         guest.crash()
         descriptor = self.assert_captured(guest)

@@ -44,7 +44,8 @@ def kind(kernel, options):
     if such guests are not kept."""
     options = dict(options)
     disks = options.pop('disks', ())
-    if (_plain_args(options.pop('args', ())) or os.environ.get('FADUMP_COLD') or
+    if (options.pop('uefi', None) or
+            _plain_args(options.pop('args', ())) or os.environ.get('FADUMP_COLD') or
             build.accel() != 'tcg' or set(options) - {
                 'machine', 'vcpus', 'memory', 'fadump', 'cmdline'}):
         return None

@@ -40,6 +40,10 @@ def qemu_binary():
     return path
 
 
+def qemu_img():
+    return os.path.join(os.path.dirname(qemu_binary()), 'qemu-img')
+
+
 def storage_daemon():
     """The one of our QEMU, or the user's own; None if there is none."""
     path = os.path.join(BUILD, 'qemu', 'storage-daemon', 'qemu-storage-daemon')
@@ -114,6 +118,33 @@ def crash_command(kernel):
     if _version_key(kernel.release)[0] < 7:
         return [crash_tool()]
     return [crash_tool('crash-newest'), '--no_modules']
+
+
+class DistroImage:
+    """A disk image of scripts/distro-image.sh; it is never written to."""
+
+    def __init__(self, name):
+        self.name = name
+        directory = os.path.join(BUILD, 'distro', name)
+        self.disk = os.path.join(directory, 'disk.img')
+        try:
+            with open(os.path.join(directory, 'release'),
+                      encoding='ascii') as f:
+                self.kernel = Kernel(f.read().strip())
+            # Not all of these are among the kernels of the other guests.
+            self.kernel.vmlinux = os.path.join(directory, 'kernel', 'vmlinux')
+        except FileNotFoundError as exc:
+            raise NotBuilt(f'{directory} is not there: run '
+                           f'scripts/distro-image.sh {name}') from exc
+
+
+def ovmf(suite):
+    """The code of that Debian's OVMF, and its variables as they come."""
+    paths = [os.path.join(BUILD, 'firmware', f'ovmf-{suite}',
+                          f'OVMF_{part}_4M.fd') for part in ('CODE', 'VARS')]
+    if not all(map(os.path.exists, paths)):
+        raise NotBuilt(f'{paths[0]} is not there: run scripts/firmware.sh')
+    return paths
 
 
 def host_program(name):

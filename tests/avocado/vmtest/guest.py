@@ -36,6 +36,10 @@ class GuestError(AssertionError):
     """The guest did not do what it should, with the end of its console."""
 
 
+class Rebooted(GuestError):
+    """Another boot began while a command ran."""
+
+
 class CommandFailed(GuestError):
     def __init__(self, command, status, output):
         super().__init__(f'guest: "{command}" ended with status {status}:\n'
@@ -98,17 +102,28 @@ class Disk:
         self._debugfs(f'write "{source}" "{name}"', write=True)
 
 
+class Overlay:
+    """What a guest writes to the disk of an image, which stays as it is."""
+
+    def __init__(self, path, image):
+        self.path = path
+        subprocess.run([build.qemu_img(), 'create', '-q', '-f', 'qcow2',
+                        '-F', 'raw', '-b', image, path], check=True)
+
+
 class Guest:
     """See start(). Everything is stopped and closed by close()."""
 
     def __init__(self, logdir, *, kernel, machine='q35', vcpus=1, memory='1G',
                  fadump='', cmdline='', args=(), disks=(), initrd=None,
                  image=None, boot_disk=None, tiny=None, bare=None,
-                 accel=None, gdb=False, environment=()):
+                 accel=None, gdb=False, uefi=None, environment=()):
         """fadump: properties of the device, or None for no device.
         args: further arguments of QEMU. disks: of class Disk, /dev/vda on.
         initrd: '' for none.
-        boot_disk: an image whose bootloader loads the kernel, instead of QEMU.
+        boot_disk: an image whose bootloader loads the kernel, instead of QEMU,
+        or an Overlay of one.
+        uefi: Debian's release whose OVMF is the firmware, not SeaBIOS.
         tiny: what the guest of tests/guest/tinyboot does, which runs instead
         of Linux; '' for a machine with its firmware and nothing else.
         bare: the same for tests/guest/bare.
@@ -150,10 +165,18 @@ class Guest:
             '-chardev', f'file,id=firmware,path={self.firmware_log},append=on',
             '-device', 'isa-debugcon,iobase=0x402,chardev=firmware',
         ]
+        if uefi:
+            code, variables = build.ovmf(uefi)
+            own = os.path.join(logdir, 'uefi-variables.fd')
+            shutil.copyfile(variables, own)
+            self.args += ['-drive', 'if=pflash,unit=0,format=raw,readonly=on,'
+                          f'file={code}',
+                          '-drive', f'if=pflash,unit=1,format=raw,file={own}']
         if boot_disk:
-            self.args += ['-drive',
-                          f'file={boot_disk},format=raw,media=disk,readonly=on,'
-                          'if=none,id=boot',
+            drive = (f'file={boot_disk.path},format=qcow2,cache=unsafe'
+                     if isinstance(boot_disk, Overlay) else
+                     f'file={boot_disk},format=raw,readonly=on')
+            self.args += ['-drive', f'{drive},media=disk,if=none,id=boot',
                           '-device', 'virtio-blk-pci,drive=boot,bootindex=0']
         elif tiny:
             self.args += ['-kernel', build.tinyboot(), '-append', tiny]
@@ -398,11 +421,11 @@ class Guest:
                       lambda: len(self.tiny_boots()) >= number, timeout)
         return self.tiny_boots()[number - 1]
 
-    def trouble(self, what):
-        return GuestError(f'{what}\n--- end of the console:\n'
-                          f'{self._tail(self.console_log)}\n'
-                          f'--- end of QEMU\'s own messages:\n'
-                          f'{self._tail(self.qemu_log, 8)}')
+    def trouble(self, what, kind=GuestError):
+        return kind(f'{what}\n--- end of the console:\n'
+                    f'{self._tail(self.console_log)}\n'
+                    f'--- end of QEMU\'s own messages:\n'
+                    f'{self._tail(self.qemu_log, 8)}')
 
     # ---- the command port ----
 
@@ -460,7 +483,8 @@ class Guest:
                 break
             again = re.search(rb'\n<<READY ([0-9a-f-]+)>>\r?\n', self._buffer)
             if again:
-                raise self.trouble(f'"{command}": the guest rebooted meanwhile')
+                raise self.trouble(f'"{command}": the guest rebooted meanwhile',
+                                   Rebooted)
             if self.on_output and len(self._buffer) > begin:
                 self.on_output(self._buffer[begin:])
                 begin = len(self._buffer)
@@ -498,11 +522,15 @@ class Guest:
         """MemTotal in bytes."""
         return int(self.cmd("awk '/^MemTotal/ {print $2}' /proc/meminfo")) << 10
 
+    def crash_begins(self):
+        """What comes now is the next boot's."""
+        self._console_mark = self.console_size()
+        self._started = time.monotonic()
+
     def crash(self, command='echo c > /proc/sysrq-trigger', timeout=BOOT_TIMEOUT):
         """Crash (or reboot) by a command, or by a function that gets the
         monitor, and wait for the next boot."""
-        self._console_mark = self.console_size()
-        self._started = time.monotonic()
+        self.crash_begins()
         if callable(command):
             command(self.qmp)
         else:
@@ -511,19 +539,20 @@ class Guest:
 
     def reset(self, command='system_reset', timeout=BOOT_TIMEOUT):
         """A reset by the host, and wait for the next boot."""
-        self._console_mark = self.console_size()
-        self._started = time.monotonic()
+        self.crash_begins()
         self.qmp.cmd(command)
         return self.wait_boot(timeout)
 
 
 class ConsoleFollower(threading.Thread):
-    """Hand each console line to a function as it appears."""
+    """Hand each console line to a function as it appears, and what matches
+    prompt without waiting for its end."""
 
-    def __init__(self, guest, on_line):
+    def __init__(self, guest, on_line, prompt=None):
         super().__init__(daemon=True)
         self.guest = guest
         self.on_line = on_line
+        self.prompt = prompt
         self.stopped = threading.Event()
 
     def run(self):
@@ -537,6 +566,10 @@ class ConsoleFollower(threading.Thread):
                 *lines, rest = (rest + data).split(b'\n')
                 for line in lines:
                     self.on_line(line.decode(errors='replace').rstrip('\r'))
+                if self.prompt and data:
+                    text = rest.decode(errors='replace')
+                    if re.fullmatch(self.prompt, text):
+                        self.on_line(text)
             self.stopped.wait(0.1)
 
     def stop(self):

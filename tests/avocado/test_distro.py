@@ -1,0 +1,369 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""An installed Debian with our packages, on a disk, by GRUB: it crashes, and is
+back in production with its dump saved, by nobody's hand.
+
+The images are those of scripts/distro-image.sh. Each case takes minutes.
+"""
+
+import os
+import re
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+from fadump_test import (FadumpTest, GIB, MIB, VMCORE, build,
+                         full_only, main)
+from vmtest.distro import DistroGuest
+from vmtest.preserved import Preserved
+
+# A save may take a minute where nothing else runs.
+SAVE_TIMEOUT = 600 * build.TIMEOUT_SCALE
+LARGE = 1200 * MIB
+
+# What an out-of-tree module brings with it, and nothing else
+TAINT_OUT_OF_TREE = 1 << 12
+TAINT_UNSIGNED = 1 << 13
+
+
+class DistroTest(FadumpTest):
+    """What the cases have in common."""
+
+    def new_distro(self, name, **options):
+        image = build.DistroImage(name)
+        self._guests += 1
+        guest = DistroGuest(os.path.join(self._logs, f'guest{self._guests}'),
+                            image=image, vcpus=options.pop('vcpus', 2),
+                            memory=options.pop('memory', '2G'), **options)
+        self.addCleanup(guest.close)
+        return guest
+
+    def distro(self, name, **options):
+        """A guest in production, at its login prompt, ready for a crash."""
+        guest = self.new_distro(name, **options).boot()
+        self.assert_healthy(guest)
+        self.assert_registered(guest)
+        return guest
+
+    def assert_healthy(self, guest):
+        state = guest.wait_settled()
+        if state != 'running':
+            said = guest.cmd('systemctl --failed --no-legend --plain; '
+                             'journalctl -b -p warning --no-pager')
+            raise guest.trouble(f'the system is {state}:\n{said}')
+        self.assert_quiet(guest)
+        taint = int(guest.cmd('cat /proc/sys/kernel/tainted'))
+        self.assertEqual(taint & ~(TAINT_OUT_OF_TREE | TAINT_UNSIGNED), 0,
+                         f'the kernel is tainted: {taint:#x}')
+
+    def assert_production(self, guest, units, mem_total):
+        """As before the crash: each unit that ran runs, all memory is there,
+        and the next crash is captured."""
+        guest.wait_for('the release', lambda: not guest.exists(VMCORE),
+                       SAVE_TIMEOUT)
+        guest.wait_login()
+        guest.wait_for('the release of all memory', lambda: guest.mem_total() >=
+                       mem_total * 0.99, SAVE_TIMEOUT)
+        self.assert_healthy(guest)
+        self.assertEqual(units - guest.units(), set(),
+                         'what ran before the crash does not run')
+        self.assert_released(guest, mem_total)
+
+    def assert_dump(self, guest, number=1):
+        """So many dumps are in /var/crash; the newest one's directory, and the
+        file that crash opens."""
+        dumps = guest.dumps()
+        self.assertEqual(len(dumps), number, dumps)
+        directory = max(dumps)
+        files = dumps[directory]
+        cores = [f for f in files if re.match(r'(dump|vmcore)', f)]
+        self.assertEqual(len(cores), 1, files)
+        self.assertTrue([f for f in files if f.startswith('dmesg')], files)
+        return f'/var/crash/{directory}', cores[0]
+
+    def assert_crash_opens(self, guest, disk):
+        """crash(8) on the host finds the task that died in the dump."""
+        directory, core = self.assert_dump(guest)
+        guest.cmd('device=$(for d in /dev/vd?; do '
+                  'blkid -p -o value -s USAGE $d | grep -qx filesystem && '
+                  'echo $d; done); mount -t ext4 $device /mnt && '
+                  f'cp {directory}/{core} /mnt/dump && umount /mnt',
+                  timeout=SAVE_TIMEOUT)
+        dump = self.fetch_dump(disk, 'dump')
+        said = self.crash_session(guest.kernel, dump, 'sys', 'bt')
+        self.assertIn(guest.kernel.release, said[0])
+        self.assertRegex(said[0], r'PANIC: .*sysrq triggered crash')
+        self.assertIn('write_sysrq_trigger', said[1])
+
+    def assert_started_after(self, guest, service):
+        """The service was not started in boot memory: its start came after
+        the last memory was back, by the kernel's clock."""
+        started = int(guest.cmd('systemctl show -P '
+                                f'ExecMainStartTimestampMonotonic {service}'))
+        released = re.findall(r'\[ *([\d.]+)\] fadump: released: ',
+                              guest.console(guest.boots[-1].console_start))
+        self.assertTrue(released, 'nothing was released')
+        self.assertGreater(started / 1e6, float(released[-1]),
+                           f'{service} was started before the release')
+
+
+class Distro(DistroTest):
+
+    def round(self, name, **options):
+        """The whole story, with a service that boot memory could not hold."""
+        disk = self.disk(size='2G')
+        guest = self.distro(name, disks=[disk], **options)
+        guest.add_service('large', megabytes=LARGE // MIB)
+        # It has been started by hand; the rest is as a boot leaves it.
+        before, mem_total = guest.units(), guest.mem_total()
+        self.assertIn('large.service', before)
+        guest.wait_for('1.2 GB in memory',
+                       lambda: guest.main_rss('large') >= LARGE)
+        guest.cmd('sync')
+
+        guest.crash()
+        self.assert_production(guest, before, mem_total)
+        self.assertEqual(len(guest.boots), 2, 'more than one reboot')
+        self.assertGreaterEqual(guest.main_rss('large'), LARGE)
+        self.assert_started_after(guest, 'large')
+        self.assertEqual(guest.qmp.count('FADUMP_CAPTURED'), 1)
+        self.assertEqual(guest.qmp.count('FADUMP_FAILED'), 0)
+        self.assert_crash_opens(guest, disk)
+        return guest
+
+    @full_only
+    def test_bookworm(self):
+        """
+        :avocado: tags=machine:q35,kernel:6.1,boot:grub,firmware:seabios
+        """
+        self.round('bookworm')
+
+    @full_only
+    def test_bookworm_uefi(self):
+        """
+        :avocado: tags=machine:q35,kernel:6.1,boot:grub,firmware:ovmf
+        """
+        self.round('bookworm', uefi='bookworm')
+
+    @full_only
+    def test_bookworm_8_vcpus(self):
+        """
+        :avocado: tags=machine:q35,kernel:6.1,boot:grub,vcpus:8
+        """
+        self.round('bookworm', vcpus=8, memory='3G')
+
+    @full_only
+    def test_bookworm_6_12(self):
+        """
+        :avocado: tags=machine:q35,kernel:6.12,boot:grub
+        """
+        self.round('bookworm-6.12')
+
+    @full_only
+    def test_trixie(self):
+        """
+        :avocado: tags=machine:q35,kernel:6.12,boot:grub,distro:trixie
+        """
+        self.round('trixie')
+
+    @full_only
+    def test_trixie_uefi(self):
+        """
+        :avocado: tags=machine:q35,kernel:6.12,boot:grub,firmware:ovmf
+        """
+        self.round('trixie', uefi='trixie')
+
+    @full_only
+    def test_trixie_7(self):
+        """
+        :avocado: tags=machine:q35,kernel:7,boot:grub,distro:trixie
+        """
+        self.round('trixie-7')
+
+
+class DistroKdumpTools(DistroTest):
+    """Debian's kdump-tools is installed as well, unmodified."""
+
+    def crash(self, guest):
+        """Wait until all is as before, and say how often it was booted."""
+        units, mem_total = guest.units(), guest.mem_total()
+        self.assertEqual(guest.cmd('cat /sys/kernel/kexec_crash_loaded'), '0',
+                         'a kdump kernel is loaded')
+        guest.cmd('sync')
+        guest.crash_begins()
+        guest.send('echo c > /proc/sysrq-trigger')
+        guest.wait_production(units, mem_total)
+        self.assert_production(guest, units, mem_total)
+        self.assert_dump(guest)
+        self.assertIn('ready to fadump', guest.cmd('kdump-config status'))
+        return guest.timeline.count(r'\] Linux version ')
+
+    @full_only
+    def test_beside(self):
+        """Ours saves, and kdump-tools registers after it.
+
+        :avocado: tags=machine:q35,kernel:6.1,boot:grub
+        """
+        self.assertEqual(self.crash(self.distro('bookworm-kdump')), 1)
+
+    @full_only
+    def test_driver_only(self):
+        """kdump-tools saves, and reboots: that is the release.
+
+        :avocado: tags=machine:q35,kernel:6.1,boot:grub
+        """
+        guest = self.distro('bookworm-driver-kdump')
+        self.assertLessEqual(self.crash(guest), 2)
+
+
+class DistroFullDisk(DistroTest):
+
+    @full_only
+    def test_full_disk(self):
+        """No room for the dump: it stays where it is, the message says what is
+        wrong, and once there is room it is saved, by a restart of the unit.
+
+        :avocado: tags=machine:q35,kernel:6.1,boot:grub
+        """
+        guest = self.distro('bookworm')
+        mem_total = guest.mem_total()
+        units = guest.units()
+        # All but what a boot needs itself
+        guest.cmd("free=$(df -Pk /var/crash | awk 'END {print $4}'); "
+                  'fallocate -l $((free - 20480))k /fill && sync')
+
+        guest.crash()
+        guest.wait_login()
+        guest.wait_settled()
+        self.assertTrue(guest.exists(VMCORE), 'the dump was released unsaved')
+        self.assertEqual([f for files in guest.dumps().values() for f in files
+                          if re.match(r'(dump|vmcore)(?!.*incomplete)', f)], [])
+        self.assertIn('fadump', guest.failed_units())
+        said = guest.cmd('journalctl -b --no-pager -t fadump-save '
+                         '-u fadump-save')
+        self.assertRegex(said, r'(?i)(no space|free)')
+        # Who logs in is told.
+        self.assertIn('holds the dump of a crash', guest.console(
+            guest.boots[-1].console_start))
+
+        guest.cmd('rm /fill && systemctl restart fadump-save',
+                  timeout=SAVE_TIMEOUT)
+        self.assert_production(guest, units, mem_total)
+        self.assert_dump(guest)
+
+
+class DistroPreserved(DistroTest):
+    """From the capture to the release the boot of a whole Debian writes to no
+    preserved page: firmware, GRUB, kernel, initramfs, systemd, the save."""
+
+    def setUp(self):
+        if build.accel() != 'tcg':
+            self.skipTest('stops at the reset vector, which needs TCG')
+
+    def check(self, name, **options):
+        memory = '1G'
+        preserved = Preserved(self, memory, GIB)
+        guest = self.new_distro(name, **preserved.options('q35'), **options)
+        guest.boot()
+        self.assertEqual(guest.wait_settled(), 'running')
+        self.assert_registered(guest)
+        mem_total = guest.mem_total()
+        units = guest.units()
+        # Content that any stray write would change: free pages are zero.
+        guest.cmd('dd if=/dev/urandom of=/dev/shm/fill bs=1M count=300 2>&1')
+
+        preserved.crash(guest)
+        # Nothing is released while the host reads the dump.
+        reader, writer = os.pipe()
+        self.addCleanup(os.close, reader)
+        guest.qmp.getfd('hold', writer)
+        os.close(writer)
+        guest.qmp.cmd('fadump-save', protocol='fd:hold')
+        guest.wait_boot()
+        descriptor = self.descriptor(guest)
+        guest.wait_for('the save', lambda: 'will be released when that is done'
+                       in guest.console(guest.boots[-1].console_start),
+                       SAVE_TIMEOUT)
+        self.assert_dump(guest)
+        changed, checked = preserved.changed(guest, descriptor)
+        self.assertGreaterEqual(checked, 512)
+        self.assertEqual(changed, [], 'preserved memory changed (file offsets)')
+        print(f'# {checked} MiB checked', file=sys.stderr)
+        guest.qmp.cmd('fadump-save-cancel')
+        # The driver releases it by itself now; the unit has failed to.
+        guest.wait_for('the release', lambda: not guest.exists(VMCORE))
+        guest.cmd('systemctl reset-failed')
+        self.assert_production(guest, units, mem_total)
+        guest.close()
+        preserved.close()
+
+    @full_only
+    def test_bookworm(self):
+        """
+        :avocado: tags=machine:q35,kernel:6.1,boot:grub,firmware:seabios
+        """
+        self.check('bookworm')
+
+    @full_only
+    def test_bookworm_uefi(self):
+        """
+        :avocado: tags=machine:q35,kernel:6.1,boot:grub,firmware:ovmf
+        """
+        self.check('bookworm', uefi='bookworm')
+
+    @full_only
+    def test_trixie(self):
+        """
+        :avocado: tags=machine:q35,kernel:6.12,boot:grub,distro:trixie
+        """
+        self.check('trixie')
+
+
+class DistroBootMemory(DistroTest):
+    """Boot memory of the default size holds the boot of a Debian server that
+    saves its dump, and leaves some."""
+
+    def check(self, name, vcpus, memory):
+        guest = self.distro(name, vcpus=vcpus, memory=memory)
+        guest.watch_memory()
+        mem_total, units = guest.mem_total(), guest.units()
+        guest.cmd('sync')
+        guest.crash()
+        boot_mem = guest.qmp.cmd('query-fadump')['boot-mem']
+        self.assert_production(guest, units, mem_total)
+        least = guest.least_available()
+        print(f'# {guest.kernel}, {vcpus} vCPUs, {memory}: boot memory '
+              f'{boot_mem // MIB} MiB, least available {least // MIB} MiB',
+              file=sys.stderr)
+        self.assertGreaterEqual(least, 64 * MIB)
+
+    @full_only
+    def test_6_1(self):
+        """
+        :avocado: tags=machine:q35,kernel:6.1,boot:grub
+        """
+        for vcpus, memory in ((1, '2G'), (4, '4G'), (16, '16G')):
+            with self.subTest(vcpus=vcpus, memory=memory):
+                self.check('bookworm', vcpus, memory)
+
+    @full_only
+    def test_6_12(self):
+        """
+        :avocado: tags=machine:q35,kernel:6.12,boot:grub
+        """
+        for vcpus, memory in ((1, '2G'), (16, '16G')):
+            with self.subTest(vcpus=vcpus, memory=memory):
+                self.check('trixie', vcpus, memory)
+
+    @full_only
+    def test_7(self):
+        """
+        :avocado: tags=machine:q35,kernel:7,boot:grub
+        """
+        for vcpus, memory in ((1, '2G'), (16, '16G')):
+            with self.subTest(vcpus=vcpus, memory=memory):
+                self.check('trixie-7', vcpus, memory)
+
+
+if __name__ == '__main__':
+    main()
