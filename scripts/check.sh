@@ -24,11 +24,12 @@ meson_dir=$build/meson
 
 setup() {
     local key
-    # The list of tests is made when meson configures.
+    # The list of tests is made when meson configures. Of the directories only
+    # where they are counts.
     key=$(hash_inputs "$(find "$top/tests" -name meson.build | sort)" \
         "$("$top/scripts/list-tests.py")" \
-        "$(meson --version)" "$(readlink -f "$build/qemu")" \
-        "$(readlink -f "$build/qemu-10.2" || :)" "$top")
+        "$(meson --version)" "at $(readlink -f "$build/qemu")" \
+        "at $(readlink -f "$build/qemu-10.2" || :)" "at $top")
     if [ "$(cat "$meson_dir/.key" 2>/dev/null)" != "$key" ]; then
         step "configuring the tests"
         rm -rf "$meson_dir"
