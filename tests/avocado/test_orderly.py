@@ -101,6 +101,7 @@ class Saved(FadumpTest):
         text = guest.console(guest.boots[-1].console_start)
         return text.partition('] Linux version ')[0]
 
+    @full_only
     def test_kdump_tools(self):
         """
         :avocado: tags=machine:q35,kernel:6.1

@@ -218,6 +218,7 @@ class Packages(FadumpTest):
         journal = guest.cmd('journalctl -b -u fadump-save -o cat --no-pager')
         self.assertIn('ON_FAILURE=release: it is dropped', journal)
 
+    @full_only
     def test_kdump_tools(self):
         """kdump-tools, unmodified, beside fadump-tools: one save, one boot.
 
