@@ -237,8 +237,12 @@ class Domain(Guest):
                           re.M)
 
     def wait_event(self, what, monitor=False):
-        self.wait_for(f'the event {what}',
-                      lambda: what in self.events(monitor))
+        """Not wait_for(): QEMU may have gone before libvirt tells of it."""
+        deadline = time.monotonic() + TIMEOUT
+        while what not in self.events(monitor):
+            if time.monotonic() > deadline:
+                raise self.trouble(f'the event {what}: not in {TIMEOUT:.0f} s')
+            time.sleep(0.05)
 
     def close(self):
         try:
