@@ -18,6 +18,7 @@ help:
 	@echo '  make demo-distro  the same with an installed Debian, from a disk image'
 	@echo '  make check        build everything, test every promise (half an hour)'
 	@echo '  make check-full   all tests, for all kernels, and a debug kernel (hours)'
+	@echo '  make check-soak   make check-full with more crashes and boots (half a day)'
 	@echo '  make check-unit   the unit tests only'
 	@echo '  make bench        measure against peers, write docs/performance.md (20 min)'
 	@echo '  make fuzz         fuzz all that reads bytes from outside, a minute each'
@@ -66,9 +67,13 @@ check:
 	@FADUMP_WERROR=1 scripts/build.sh
 	@scripts/check.sh
 
-check-full check-soak:
+check-full:
 	@FADUMP_WERROR=1 scripts/build.sh full
 	@scripts/check.sh unit full
+
+# All that, the random and the wearing more often
+check-soak: export FADUMP_SOAK = 1
+check-soak: check-full
 
 check-unit:
 	@scripts/bootstrap.sh

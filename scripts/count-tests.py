@@ -58,10 +58,18 @@ def count_meson(logs):
     for test in broken:
         if not re.search(r'^not ok', test.get('stdout', ''), re.M):
             name = test['name'].split(' / ')[-1]
-            print(f'{name}: {test["result"]}, without a failed case of its own')
+            print(f'{name}: {test["result"]}, without a failed case of its own'
+                  f'; the last case that ended: {last_case(test)}')
             if not case_failed(logs, name):
                 failed += 1
     return passed, failed, skipped
+
+
+def last_case(test):
+    """A case that aborts its program prints no line of its own: it is the next
+    one of the list that the program's --tap -l, or its source, has."""
+    cases = re.findall(r'^ok \d+ *(.*)', test.get('stdout', ''), re.M)
+    return cases[-1] if cases else 'none'
 
 
 def case_failed(logs, name):

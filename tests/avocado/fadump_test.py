@@ -28,6 +28,8 @@ MIB = 1 << 20
 GIB = 1 << 30
 
 FULL = bool(os.environ.get('FADUMP_FULL'))
+# make check-soak: what is random, or wears out, more often
+SOAK = bool(os.environ.get('FADUMP_SOAK'))
 
 FADUMP = '/sys/kernel/fadump'
 VMCORE = '/proc/vmcore'

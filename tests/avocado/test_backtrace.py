@@ -5,8 +5,8 @@
 What they show may hang on what happens to be on the stack, and kernels begin a
 system call's stack at random. So there are many crashes, of many kinds of task;
 each is a guest that had booted already, and QEMU saves the dump.
-FADUMP_BACKTRACES says how many of a kernel in make check-full, FADUMP_DRGN which
-drgn are asked: commands with semicolons between them, else the one in PATH.
+They are 10 of each kernel in make check-full, and 50 in make check-soak;
+FADUMP_BACKTRACES says otherwise. FADUMP_DRGN says which drgn are asked: commands with semicolons between them, else the one in PATH.
 FADUMP_BESIDE_KDUMP says how many of a kernel are made once more for kdump: what
 debuggers show of its dumps is printed beside, and no test fails of it.
 """
@@ -19,10 +19,11 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from fadump_test import FadumpTest, GuestError, build, full_only, main
+from fadump_test import (SOAK, FadumpTest, GuestError, build, full_only,
+                         main)
 from vmtest import backtrace
 
-CRASHES = int(os.environ.get('FADUMP_BACKTRACES', '50'))
+CRASHES = int(os.environ.get('FADUMP_BACKTRACES', '50' if SOAK else '10'))
 BESIDE_KDUMP = int(os.environ.get('FADUMP_BESIDE_KDUMP', '0'))
 
 SYSRQ = 'echo c > /proc/sysrq-trigger'

@@ -8,9 +8,9 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from fadump_test import FadumpTest, build, full_only, main
+from fadump_test import SOAK, FadumpTest, build, full_only, main
 
-BOOTS = int(os.environ.get('FADUMP_SOAK_BOOTS', '50'))
+BOOTS = 50 if SOAK else 12
 # Some ten times what a boot takes: a stall of RCU alone reports after 21 s.
 DEADLINE = 120 * build.TIMEOUT_SCALE
 

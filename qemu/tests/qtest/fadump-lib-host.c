@@ -15,7 +15,12 @@ void wait_count(Fadump *f, const unsigned *count, unsigned expected,
     gint64 end = g_get_monotonic_time() + TIMEOUT_US;
 
     while (*count < expected) {
-        g_assert_cmpint(g_get_monotonic_time(), <, end);
+        if (g_get_monotonic_time() > end) {
+            g_autofree char *info = qtest_hmp(f->qts, "info fadump");
+
+            fprintf(stderr, "no event \"%s\": %s", why, info);
+            g_assert_cmpint(*count, ==, expected);
+        }
         g_usleep(1000);
         settle(f);
     }
