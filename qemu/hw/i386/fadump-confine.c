@@ -53,6 +53,21 @@
  */
 #define FIRMWARE_END (1 * MiB)
 
+/* Where q35 can show the RAM behind VGA memory, too */
+#define HIGH_SMRAM_BASE 0xfeda0000
+
+/* What a boot needs of low RAM besides TSEG */
+#define BESIDES_TSEG (64 * MiB)
+
+/* The chipset, if it has TSEG */
+static MCHPCIState *find_mch(void)
+{
+    Q35PCIHost *q35 = (Q35PCIHost *)
+        object_dynamic_cast(acpi_get_i386_pci_host(), TYPE_Q35_HOST_DEVICE);
+
+    return q35 && q35->mch.has_smm_ranges ? &q35->mch : NULL;
+}
+
 static GArray *pc_fadump_ram_map(FadumpConfiner *c)
 {
     X86MachineState *x86ms = X86_MACHINE(c);
@@ -88,12 +103,52 @@ static uint64_t pc_fadump_block_size(FadumpConfiner *c)
                                                   : LARGE_MEMORY_BLOCK_SIZE;
 }
 
+/* The last range of @boot below 4 GiB */
+static guint last_low(const GArray *boot)
+{
+    guint i = boot->len;
+
+    while (i > 1 && g_array_index(boot, FadumpRange, i - 1).base >= 4 * GiB) {
+        i--;
+    }
+    return i - 1;
+}
+
+/* Firmware takes TSEG from the end of it. */
+static uint64_t low_end(const GArray *boot)
+{
+    const FadumpRange *r = &g_array_index(boot, FadumpRange, last_low(boot));
+
+    return r->base + r->size;
+}
+
 static GArray *pc_fadump_boot_ranges(FadumpConfiner *c, uint64_t size)
 {
     g_autoptr(GArray) map = pc_fadump_ram_map(c);
+    uint64_t block = pc_fadump_block_size(c), tseg, start, add;
+    MCHPCIState *mch = find_mch();
+    GArray *boot;
+    guint last;
+    FadumpRange *r;
 
-    return fadump_boot_ranges(map, size, pc_fadump_block_size(c),
-                              LOW_RAM_LIMIT);
+    if (!mch) {
+        return fadump_boot_ranges(map, size, block, LOW_RAM_LIMIT);
+    }
+    tseg = mch_tseg_max(mch);
+    boot = fadump_boot_ranges(map, MAX(size, ROUND_UP(tseg + BESIDES_TSEG,
+                                                      block)),
+                              block, LOW_RAM_LIMIT);
+    /* what ends RAM may be less than a block, and must have all of TSEG */
+    last = last_low(boot);
+    r = &g_array_index(boot, FadumpRange, last);
+    if (last && r->size < tseg) {
+        start = r[-1].base + r[-1].size;
+        add = MIN(r->base - start, ROUND_UP(tseg - r->size, block));
+        r->base -= add;
+        r->size += add;
+        fadump_ranges_normalize(boot);
+    }
+    return boot;
 }
 
 static void *reserved_end_file(uint64_t end)
@@ -104,72 +159,11 @@ static void *reserved_end_file(uint64_t end)
     return val;
 }
 
-/* Whether there is flash memory that only code in SMM can write. */
-static bool has_secure_flash(const PCMachineState *pcms)
-{
-    int i;
-
-    for (i = 0; i < ARRAY_SIZE(pcms->flash); i++) {
-        if (pcms->flash[i] &&
-            object_property_get_bool(OBJECT(pcms->flash[i]), "secure",
-                                     &error_abort)) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/*
- * Firmware that keeps its SMM code in TSEG takes TSEG to be at the end of the
- * RAM that it sees. In a confined boot the chipset has it elsewhere, at the end
- * of the RAM that there is: that firmware's SMM code would run in ordinary RAM,
- * where the guest's kernel can change it, and the kernel could read what the
- * crashed boot had in TSEG. Secure flash tells of such firmware before it runs,
- * and of what is at stake: the variables of Secure Boot.
- */
-static bool check_smm(const PCMachineState *pcms, Error **errp)
-{
-    if (has_secure_flash(pcms) &&
-        x86_machine_is_smm_enabled(X86_MACHINE(pcms))) {
-        error_setg(errp, "fadump-dev cannot confine a machine with secure "
-                   "flash memory: a crash would open SMRAM to the guest; use "
-                   "-machine ...,smm=off and firmware without SMM (and no "
-                   "-global driver=cfi.pflash01,property=secure,value=on)");
-        return false;
-    }
-    return true;
-}
-
-/*
- * Other software with TSEG shows itself when it sets TSEG up, which is before
- * an operating system runs, and for good until the next reset. SeaBIOS, with
- * SMRAM at 0xa0000, does not. A guest without such firmware that sets TSEG up
- * keeps nobody but itself from being captured.
- */
-static bool pc_fadump_confinable(FadumpConfiner *c, Error **errp)
-{
-    Q35PCIHost *q35 = (Q35PCIHost *)
-        object_dynamic_cast(acpi_get_i386_pci_host(), TYPE_Q35_HOST_DEVICE);
-    const uint8_t *config;
-
-    if (!q35 || !x86_machine_is_smm_enabled(X86_MACHINE(c))) {
-        return true;
-    }
-    config = PCI_DEVICE(&q35->mch)->config;
-    if (config[MCH_HOST_BRIDGE_SMRAM] & MCH_HOST_BRIDGE_SMRAM_G_SMRAME &&
-        config[MCH_HOST_BRIDGE_ESMRAMC] & MCH_HOST_BRIDGE_ESMRAMC_T_EN) {
-        error_setg(errp, "SMRAM is in TSEG, and a confined boot would open it "
-                   "to the guest; use -machine q35,smm=off and firmware "
-                   "without SMM");
-        return false;
-    }
-    return true;
-}
-
 static bool pc_fadump_prepare(FadumpConfiner *c, Error **errp)
 {
     PCMachineState *pcms = PC_MACHINE(c);
     X86MachineState *x86ms = X86_MACHINE(c);
+    MCHPCIState *mch = find_mch();
 
     if (!x86ms->fw_cfg || pcms->cxl_devices_state.is_enabled ||
         pcms->sgx_epc.size) {
@@ -177,8 +171,8 @@ static bool pc_fadump_prepare(FadumpConfiner *c, Error **errp)
                    "EPC or without fw_cfg");
         return false;
     }
-    if (!check_smm(pcms, errp)) {
-        return false;
+    if (mch) {
+        mch_allow_tseg_move(mch);
     }
 
     /*
@@ -348,23 +342,25 @@ static void pc_fadump_publish(FadumpConfiner *c, const GArray *boot)
     X86MachineState *x86ms = X86_MACHINE(c);
     g_autoptr(GArray) map = pc_fadump_ram_map(c);
     g_autoptr(GArray) pieces = fadump_ranges_split(map, boot);
-    uint64_t low = 0, high = 0;
+    MCHPCIState *mch = find_mch();
+    uint64_t high = 0;
     guint i;
 
     for (i = 0; i < pieces->len; i++) {
         const FadumpPiece *p = &g_array_index(pieces, FadumpPiece, i);
 
-        if (p->boot && p->base < 4 * GiB) {
-            low = p->base + p->size;
-        } else if (p->boot) {
+        if (p->boot && p->base >= 4 * GiB) {
             high = p->base + p->size - x86ms->above_4g_mem_start;
         }
     }
     publish_e820(x86ms, pieces);
-    pc_cmos_set_ram_size(pcms, low, high);
+    pc_cmos_set_ram_size(pcms, low_end(boot), high);
     fw_cfg_modify_i64(x86ms->fw_cfg, FW_CFG_RAM_SIZE,
                       fadump_ranges_size(boot));
     move_initrd(x86ms, boot);
+    if (mch) {
+        mch_set_tseg_end(mch, low_end(boot));
+    }
 }
 
 static void pc_fadump_confine(FadumpConfiner *c, const GArray *boot)
@@ -398,6 +394,59 @@ static void pc_fadump_hide_dimms(FadumpConfiner *c, bool hide)
     }
 }
 
+static void append_range(GArray *ranges, uint64_t base, uint64_t size)
+{
+    FadumpRange r = { base, size };
+
+    g_array_append_val(ranges, r);
+}
+
+/*
+ * SMRAM. The RAM behind VGA memory is no operating system's even where nothing
+ * is in it, and firmware can show it at another address as well.
+ */
+static GArray *pc_fadump_firmware_ram(FadumpConfiner *c)
+{
+    GArray *ram = g_array_new(false, false, sizeof(FadumpRange));
+    MCHPCIState *mch = find_mch();
+    uint64_t tseg;
+
+    append_range(ram, SMRAM_C_BASE, SMRAM_C_SIZE);
+    if (!mch) {
+        return ram;
+    }
+    append_range(ram, HIGH_SMRAM_BASE, SMRAM_C_SIZE);
+    if (mch->has_smram_at_smbase &&
+        PCI_DEVICE(mch)->config[MCH_HOST_BRIDGE_F_SMBASE]) {
+        append_range(ram, MCH_HOST_BRIDGE_SMBASE_ADDR,
+                     MCH_HOST_BRIDGE_SMBASE_SIZE);
+    }
+    /* however large somebody has made it, it does not reach so low */
+    tseg = MIN(mch->tseg_used, mch->tseg_end - FIRMWARE_END);
+    if (tseg) {
+        append_range(ram, mch->tseg_end - tseg, tseg);
+    }
+    fadump_ranges_normalize(ram);
+    return ram;
+}
+
+/* Of all SMRAM only TSEG depends on how much RAM there is. */
+static void pc_fadump_clear_firmware_ram(FadumpConfiner *c, bool next)
+{
+    MCHPCIState *mch = find_mch();
+
+    if (mch) {
+        mch_clear_tseg(mch, next ? mch_tseg_max(mch) : mch->tseg_used);
+    }
+}
+
+static MemoryRegion *pc_fadump_ram_view(FadumpConfiner *c)
+{
+    MCHPCIState *mch = find_mch();
+
+    return mch ? &mch->tseg_ram : NULL;
+}
+
 /*
  * Firmware and bootloaders run without paging, or, UEFI's, where linear
  * addresses are physical ones. Kernels run in the upper half of the address
@@ -409,6 +458,9 @@ static FadumpVcpuRuns pc_fadump_vcpu_runs(FadumpConfiner *c, CPUState *cpu)
     CPUX86State *env = cpu_env(cpu);
     bool os;
 
+    if (env->hflags & HF_SMM_MASK) {
+        return FADUMP_VCPU_HIDDEN;
+    }
     if (!(env->cr[0] & CR0_PE_MASK) && env->segs[R_CS].base == 0xffff0000 &&
         env->eip == 0xfff0) {
         return FADUMP_VCPU_RESET;
@@ -484,10 +536,12 @@ void pc_fadump_class_init(ObjectClass *oc)
     fcc->prepare = pc_fadump_prepare;
     fcc->window_base = pc_fadump_window_base;
     fcc->window_room = pc_fadump_window_room;
-    fcc->confinable = pc_fadump_confinable;
     fcc->confine = pc_fadump_confine;
     fcc->lift = pc_fadump_lift;
     fcc->hide_dimms = pc_fadump_hide_dimms;
+    fcc->firmware_ram = pc_fadump_firmware_ram;
+    fcc->clear_firmware_ram = pc_fadump_clear_firmware_ram;
+    fcc->ram_view = pc_fadump_ram_view;
     fcc->vcpu_runs = pc_fadump_vcpu_runs;
     fcc->vcpu_power = pc_fadump_vcpu_power;
     fcc->assume_mode = pc_fadump_assume_mode;

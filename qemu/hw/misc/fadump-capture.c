@@ -75,21 +75,25 @@ static void ram_blocks(GuestPhysBlockList *blocks)
 }
 
 /*
- * The vCPU that met a CPU fault, if it is in the state of a reset: the
- * accelerator put it there before we could look (KVM on AMD processors).
+ * Whether the operating system's registers are not to be had: the vCPU that met
+ * a CPU fault may be in the state of a reset, in which the accelerator put it
+ * before we could look (KVM on AMD processors); others may run firmware whose
+ * registers are no operating system's to see.
  */
-static CPUState *find_lost_vcpu(const VirtIOFadump *s, uint32_t cause,
-                                uint32_t crash_cpu_index)
+static bool is_vcpu_lost(const VirtIOFadump *s, uint32_t cause,
+                         uint32_t crash_cpu_index, CPUState *cpu)
 {
     FadumpConfinerClass *fcc = FADUMP_CONFINER_GET_CLASS(s->confiner);
-    CPUState *cpu = qemu_get_cpu(crash_cpu_index);
 
-    if (cause != VIRTIO_FADUMP_CAUSE_CPU_FAULT || !cpu ||
-        fcc->vcpu_runs(s->confiner, cpu) != FADUMP_VCPU_RESET) {
-        return NULL;
+    switch (fcc->vcpu_runs(s->confiner, cpu)) {
+    case FADUMP_VCPU_HIDDEN:
+        return true;
+    case FADUMP_VCPU_RESET:
+        return cause == VIRTIO_FADUMP_CAUSE_CPU_FAULT &&
+               cpu->cpu_index == crash_cpu_index;
+    default:
+        return false;
     }
-    fcc->assume_mode(s->confiner, cpu);
-    return cpu;
 }
 
 /* Zero what each of the notes from @start to @end says. */
@@ -192,9 +196,15 @@ static bool capture_registers(const VirtIOFadump *s, FadumpDesc *desc,
     GuestPhysBlockList blocks = {
         .head = QTAILQ_HEAD_INITIALIZER(blocks.head)
     };
-    CPUState *lost = find_lost_vcpu(s, desc->cause, crash_cpu_index), *cpu;
+    CPUState *cpu;
     int ret;
 
+    CPU_FOREACH(cpu) {
+        if (is_vcpu_lost(s, desc->cause, crash_cpu_index, cpu)) {
+            FADUMP_CONFINER_GET_CLASS(s->confiner)->assume_mode(s->confiner,
+                                                                cpu);
+        }
+    }
     ram_blocks(&blocks);
     ret = cpu_get_dump_info(&w.dump.dump_info, &blocks);
     guest_phys_blocks_free(&blocks);
@@ -210,7 +220,9 @@ static bool capture_registers(const VirtIOFadump *s, FadumpDesc *desc,
         if (cpu->cpu_index == crash_cpu_index) {
             desc->crash_cpu = desc->vcpus->len;
         }
-        if (!capture_vcpu(s, desc, &w, cpu, cpu == lost, errp)) {
+        if (!capture_vcpu(s, desc, &w, cpu,
+                          is_vcpu_lost(s, desc->cause, crash_cpu_index, cpu),
+                          errp)) {
             return false;
         }
     }
@@ -345,12 +357,13 @@ static bool capture_boot(VirtIOFadump *s, const GArray *runs,
     return true;
 }
 
+/* Where there are no @runs, firmware keeps it from the operating system. */
 static bool capture_piece(VirtIOFadump *s, FadumpDesc *desc,
                           const GArray *runs, const FadumpPiece *p, bool full,
                           GArray *done, Error **errp)
 {
     const FadumpRamRun *run = fadump_ram_find(runs, p->base);
-    uint32_t node = run->hotplug ? run->node : node_of(s, p->base);
+    uint32_t node = run && run->hotplug ? run->node : node_of(s, p->base);
     struct virtio_fadump_range range = {
         .addr = cpu_to_le64(p->base),
         .len = cpu_to_le64(p->size),
@@ -359,14 +372,17 @@ static bool capture_piece(VirtIOFadump *s, FadumpDesc *desc,
         .node = cpu_to_le32(node),
     };
 
-    if (run->hotplug) {
+    if (run && run->hotplug) {
         range.flags = cpu_to_le32(VIRTIO_FADUMP_RANGE_F_HOTPLUG);
     }
 
     if (p->boot && !capture_boot(s, runs, p, full, &range, done, errp)) {
         return false;
     }
-    if (!p->boot && !full && is_dest(s, p->base)) {
+    if (!run) {
+        range.held = 0;
+        range.flags = cpu_to_le32(VIRTIO_FADUMP_RANGE_F_FIRMWARE);
+    } else if (!p->boot && !full && is_dest(s, p->base)) {
         range.held = 0;
         range.flags = cpu_to_le32(VIRTIO_FADUMP_RANGE_F_DESTINATION);
     }
@@ -404,9 +420,43 @@ static void cut_at_dests(const VirtIOFadump *s, const GArray *runs,
     }
 }
 
+static gint range_cmp(gconstpointer pa, gconstpointer pb)
+{
+    uint64_t a = ((const FadumpRange *)pa)->base;
+    uint64_t b = ((const FadumpRange *)pb)->base;
+
+    return a < b ? -1 : a > b;
+}
+
+/*
+ * What firmware has of preserved memory: the next boot's has its own in boot
+ * memory, and this comes back to the operating system with the rest.
+ */
+static void append_firmware_ram(const VirtIOFadump *s, const GArray *firmware,
+                                GArray *map)
+{
+    g_autoptr(GArray) pieces = fadump_ranges_split(s->ram_map, s->boot);
+    FadumpRange part;
+    guint i, j;
+
+    for (i = 0; i < pieces->len; i++) {
+        const FadumpPiece *p = &g_array_index(pieces, FadumpPiece, i);
+        FadumpRange preserved = { p->base, p->size };
+
+        for (j = 0; j < firmware->len && !p->boot; j++) {
+            if (fadump_range_intersect(&preserved,
+                                       &g_array_index(firmware, FadumpRange,
+                                                      j), &part)) {
+                g_array_append_val(map, part);
+            }
+        }
+    }
+    g_array_sort(map, range_cmp);
+}
+
 /* RAM as parts of which each lies, and goes, in one piece, on one node. */
 static GArray *plan_pieces(const VirtIOFadump *s, const GArray *runs,
-                           bool full)
+                           const GArray *firmware, bool full)
 {
     g_autoptr(GArray) map = g_array_new(false, false, sizeof(FadumpRange));
     g_autoptr(GArray) cuts = g_array_new(false, false, sizeof(uint64_t));
@@ -418,11 +468,12 @@ static GArray *plan_pieces(const VirtIOFadump *s, const GArray *runs,
     for (i = 0; i < s->nodes->len; i++) {
         g_array_append_val(cuts, g_array_index(s->nodes, FadumpNode, i).base);
     }
-    if (!full) {
-        cut_at_dests(s, runs, cuts);
-    }
     for (i = 0; i < runs->len; i++) {
         g_array_append_val(map, g_array_index(runs, FadumpRamRun, i).range);
+    }
+    if (!full) {
+        cut_at_dests(s, runs, cuts);
+        append_firmware_ram(s, firmware, map);
     }
     /* not normalized on purpose: runs that touch may differ in host memory */
     pieces = fadump_ranges_split(map, full ? s->ram_map : s->boot);
@@ -433,14 +484,19 @@ static GArray *plan_pieces(const VirtIOFadump *s, const GArray *runs,
 static bool capture_memory(VirtIOFadump *s, FadumpDesc *desc, bool full,
                            GArray *done, Error **errp)
 {
+    FadumpConfinerClass *fcc = FADUMP_CONFINER_GET_CLASS(s->confiner);
     g_autoptr(GArray) runs = fadump_ram_runs(errp);
+    g_autoptr(GArray) firmware = fcc->firmware_ram ?
+                                 fcc->firmware_ram(s->confiner) :
+                                 g_array_new(false, false, sizeof(FadumpRange));
     g_autoptr(GArray) pieces = NULL;
     guint i;
 
     if (!runs) {
         return false;
     }
-    pieces = plan_pieces(s, runs, full);
+    fadump_ram_exclude(runs, firmware);
+    pieces = plan_pieces(s, runs, firmware, full);
     if (pieces->len > FADUMP_MAX_RANGES) {
         error_setg(errp, "guest RAM has %u ranges, at most %u can be described",
                    pieces->len, FADUMP_MAX_RANGES);
@@ -478,8 +534,7 @@ static bool capture_all_memory(VirtIOFadump *s, FadumpDesc *desc, bool *full,
     *full_error = g_strdup(error_get_pretty(err));
     warn_reportf_err(err, "fadump-dev: not all memory can be set aside, the "
                      "next boot is confined to boot memory: ");
-    return fadump_confinable(s, false, errp) &&
-           capture_memory(s, desc, false, done, errp);
+    return capture_memory(s, desc, false, done, errp);
 }
 
 bool fadump_capture(VirtIOFadump *s, uint32_t cause, uint32_t crash_cpu,

@@ -271,11 +271,13 @@ static bool where_ok(const struct virtio_fadump_range *r, uint64_t window_size)
     uint64_t addr = le64_to_cpu(r->addr), len = le64_to_cpu(r->len);
     uint64_t dest = le64_to_cpu(r->dest);
     uint32_t flags = le32_to_cpu(r->flags);
+    const uint32_t nothing = VIRTIO_FADUMP_RANGE_F_DESTINATION |
+                             VIRTIO_FADUMP_RANGE_F_FIRMWARE;
 
     switch (le32_to_cpu(r->where)) {
     case VIRTIO_FADUMP_WHERE_IN_PLACE:
         return !dest && !(flags & VIRTIO_FADUMP_RANGE_F_BOOT_MEM) &&
-               (!(flags & VIRTIO_FADUMP_RANGE_F_DESTINATION) || !r->held);
+               (!(flags & nothing) || !r->held);
     case VIRTIO_FADUMP_WHERE_GUEST:
         return dest % VIRTIO_FADUMP_PAGE_SIZE == 0 && len <= UINT64_MAX - dest;
     case VIRTIO_FADUMP_WHERE_WINDOW:

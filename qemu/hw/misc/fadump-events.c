@@ -58,21 +58,6 @@ static bool fadump_vcpu_runs_os(VirtIOFadump *s, CPUState *cpu)
     return fcc->vcpu_runs(s->confiner, cpu) == FADUMP_VCPU_OS;
 }
 
-/* Where all RAM was set aside there is nothing to keep a boot off. */
-static bool fadump_confines(const VirtIOFadump *s, bool full)
-{
-    return !full &&
-           fadump_ranges_size(s->boot) < fadump_ranges_size(s->ram_map);
-}
-
-bool fadump_confinable(const VirtIOFadump *s, bool full, Error **errp)
-{
-    FadumpConfinerClass *fcc = FADUMP_CONFINER_GET_CLASS(s->confiner);
-
-    return !fcc->confinable || !fadump_confines(s, full) ||
-           fcc->confinable(s->confiner, errp);
-}
-
 /* ------------------------------------------------------------------ */
 /* What the table says                                                */
 
@@ -106,10 +91,50 @@ void fadump_show_window(VirtIOFadump *s, bool show)
     memory_region_set_enabled(&s->hold.window, show);
 }
 
-void fadump_confine(VirtIOFadump *s)
+uint64_t fadump_confined_to(const VirtIOFadump *s)
 {
-    if (fadump_confines(s, s->held_full)) {
-        FADUMP_CONFINER_GET_CLASS(s->confiner)->confine(s->confiner, s->boot);
+    /* where all RAM was set aside there is nothing to keep a boot off */
+    return s->desc_size && !s->held_full &&
+           fadump_ranges_size(s->boot) < fadump_ranges_size(s->ram_map) ?
+           s->boot_size : 0;
+}
+
+void fadump_tell(VirtIOFadump *s, uint64_t size)
+{
+    FadumpConfinerClass *fcc = FADUMP_CONFINER_GET_CLASS(s->confiner);
+    g_autoptr(GArray) boot = NULL;
+
+    s->told = size;
+    if (size) {
+        boot = fadump_boot_of(s, size);
+        fcc->confine(s->confiner, boot);
+    } else {
+        fcc->lift(s->confiner);
+    }
+}
+
+/*
+ * What firmware is told of changes at a reset only. And where RAM has moved,
+ * and firmware keeps some of it from the guest: nobody but firmware may see what
+ * was there, and firmware may find nothing there that a guest could prepare.
+ */
+static void fadump_next_boot(VirtIOFadump *s)
+{
+    FadumpConfinerClass *fcc = FADUMP_CONFINER_GET_CLASS(s->confiner);
+    uint64_t size = fadump_confined_to(s);
+    bool moves = fcc->clear_firmware_ram &&
+                 (size != s->told || s->hold.swapped->len);
+
+    if (moves) {
+        fcc->clear_firmware_ram(s->confiner, false);
+    }
+    /* more than boot memory is not worth the time that copying it takes */
+    fadump_hold_restore(&s->hold, s->boot_mem_max);
+    if (size != s->told) {
+        fadump_tell(s, size);
+    }
+    if (moves) {
+        fcc->clear_firmware_ram(s->confiner, true);
     }
 }
 
@@ -175,7 +200,6 @@ static void fadump_release(VirtIOFadump *s, FadumpLifeEvent event)
     fadump_set_boot(s, s->boot_mem);
     fadump_publish(s);
     fadump_hold_drop(&s->hold);
-    FADUMP_CONFINER_GET_CLASS(s->confiner)->lift(s->confiner);
     /* a driver that does not know of it yet has the memory mapped */
     if (event != FADUMP_EVENT_HOST_RELEASE ||
         !(VIRTIO_DEVICE(s)->status & VIRTIO_CONFIG_S_DRIVER_OK)) {
@@ -198,8 +222,7 @@ static void fadump_do_capture(VirtIOFadump *s)
     bool full = s->full;
     Error *err = NULL;
 
-    if (!fadump_confinable(s, full, &err) ||
-        !fadump_capture(s, s->cause, s->cause_cpu, &full, &full_error, &err)) {
+    if (!fadump_capture(s, s->cause, s->cause_cpu, &full, &full_error, &err)) {
         trace_fadump_capture_failed(s->cause, error_get_pretty(err));
         qapi_event_send_fadump_failed(s->cause, error_get_pretty(err));
         error_reportf_err(err, "fadump-dev: the crash is not captured: ");
@@ -210,7 +233,6 @@ static void fadump_do_capture(VirtIOFadump *s)
     s->held_full = full;
     fadump_show_window(s, true);
     fadump_publish(s);
-    fadump_confine(s);
     fadump_hold_plugged(s, true);
     fadump_event(s, FADUMP_EVENT_CAPTURED);
     info = virtio_fadump_dump_info(s);
@@ -368,8 +390,7 @@ static void fadump_system_reset(Notifier *notifier, void *data)
         fadump_event(s, FADUMP_EVENT_BOOTED);
     }
     fadump_event_full(s, event, cause, conditions);
-    /* more than boot memory is not worth the time that copying it takes */
-    fadump_hold_restore(&s->hold, s->boot_mem_max);
+    fadump_next_boot(s);
     s->cause = VIRTIO_FADUMP_CAUSE_UNKNOWN;
     s->cause_cpu = VIRTIO_FADUMP_CPU_NONE;
 }

@@ -246,6 +246,9 @@ static bool fadump_init_window(VirtIOFadump *s, Error **errp)
                           errp)) {
         return false;
     }
+    if (fcc->ram_view) {
+        s->hold.ram_view = fcc->ram_view(s->confiner);
+    }
     if (!fcc->window_base || s->window_bar) {
         return true;
     }

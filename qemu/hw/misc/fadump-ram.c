@@ -156,6 +156,32 @@ GArray *fadump_ram_runs(Error **errp)
     return l.runs;
 }
 
+void fadump_ram_exclude(GArray *runs, const GArray *ranges)
+{
+    g_autoptr(GArray) map = g_array_new(false, false, sizeof(FadumpRange));
+    g_autoptr(GArray) all = g_array_copy(runs);
+    g_autoptr(GArray) pieces = NULL;
+    guint i;
+
+    for (i = 0; i < all->len; i++) {
+        g_array_append_val(map, g_array_index(all, FadumpRamRun, i).range);
+    }
+    /* not normalized: runs that touch differ in host memory */
+    pieces = fadump_ranges_split(map, ranges);
+    g_array_set_size(runs, 0);
+    for (i = 0; i < pieces->len; i++) {
+        const FadumpPiece *p = &g_array_index(pieces, FadumpPiece, i);
+        FadumpRamRun run = *fadump_ram_find(all, p->base);
+
+        if (!p->boot) {
+            run.host += p->base - run.range.base;
+            run.range.base = p->base;
+            run.range.size = p->size;
+            g_array_append_val(runs, run);
+        }
+    }
+}
+
 const char *fadump_ram_why_stay(void)
 {
     /* its threads read, or its userfaultfd watches, the old addresses */

@@ -27,6 +27,7 @@ static int virtio_fadump_pre_load(void *opaque)
         error_report("fadump-dev: a dump is being saved by fadump-save");
         return -EBUSY;
     }
+    s->told = 0;
     return 0;
 }
 
@@ -88,6 +89,26 @@ static bool fadump_load_boot_ok(VirtIOFadump *s, Error **errp)
         return false;
     }
     return true;
+}
+
+/* It outlasts a dump by the rest of a boot. */
+static bool fadump_load_told_ok(VirtIOFadump *s, Error **errp)
+{
+    g_autoptr(GArray) boot = NULL;
+
+    if (!s->told && !fadump_confined_to(s)) {
+        return true;
+    }
+    if (s->told && fadump_grant(s, s->told) == s->told &&
+        (!s->desc_size || s->told == fadump_confined_to(s))) {
+        boot = fadump_boot_of(s, s->told);
+        if (fadump_ranges_size(boot) < fadump_ranges_size(s->ram_map)) {
+            return true;
+        }
+    }
+    error_setg(errp, "fadump-dev: firmware was told of %" PRIu64 " bytes of "
+               "boot memory, says the stream", s->told);
+    return false;
 }
 
 static bool fadump_load_note_ok(VirtIOFadump *s, const FadumpRange *r,
@@ -157,7 +178,7 @@ static bool fadump_load(VirtIOFadump *s, Error **errp)
         return false;
     }
     fadump_set_boot(s, s->boot_size);
-    return fadump_load_dests_ok(s, errp);
+    return fadump_load_told_ok(s, errp) && fadump_load_dests_ok(s, errp);
 }
 
 /* After a bad stream; a machine that loads a snapshot could go on even so. */
@@ -175,7 +196,7 @@ static void fadump_load_nothing(VirtIOFadump *s)
     fadump_show_window(s, false);
     fadump_publish(s);
     fadump_hold_loaded(&s->hold, false);
-    FADUMP_CONFINER_GET_CLASS(s->confiner)->lift(s->confiner);
+    fadump_tell(s, 0);
 }
 
 static int virtio_fadump_post_load(void *opaque, int version_id)
@@ -191,11 +212,7 @@ static int virtio_fadump_post_load(void *opaque, int version_id)
     fadump_hold_loaded(&s->hold, s->desc_size);
     fadump_show_window(s, s->window_shown);
     fadump_publish(s);
-    /* what the machine had before, where a snapshot is loaded */
-    FADUMP_CONFINER_GET_CLASS(s->confiner)->lift(s->confiner);
-    if (s->desc_size) {
-        fadump_confine(s);
-    }
+    fadump_tell(s, s->told);
     fadump_load_timer(s);
     fadump_prepare_move(s);
     return 0;
@@ -215,6 +232,24 @@ static const VMStateDescription vmstate_fadump_dest = {
     .fields = (const VMStateField[]) {
         VMSTATE_STRUCT(src, FadumpDest, 1, vmstate_fadump_range, FadumpRange),
         VMSTATE_UINT64(dst, FadumpDest),
+        VMSTATE_END_OF_LIST()
+    },
+};
+
+static bool virtio_fadump_told_needed(void *opaque)
+{
+    VirtIOFadump *s = opaque;
+
+    return s->told;
+}
+
+static const VMStateDescription vmstate_fadump_told = {
+    .name = "virtio-fadump-device/told",
+    .version_id = 1,
+    .minimum_version_id = 1,
+    .needed = virtio_fadump_told_needed,
+    .fields = (const VMStateField[]) {
+        VMSTATE_UINT64(told, VirtIOFadump),
         VMSTATE_END_OF_LIST()
     },
 };
@@ -254,5 +289,9 @@ const VMStateDescription vmstate_virtio_fadump_device = {
         VMSTATE_BOOL(notify_pending, VirtIOFadump),
         VMSTATE_TIMER_PTR(boot_timer, VirtIOFadump),
         VMSTATE_END_OF_LIST()
+    },
+    .subsections = (const VMStateDescription * const []) {
+        &vmstate_fadump_told,
+        NULL
     },
 };

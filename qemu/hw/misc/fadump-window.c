@@ -376,6 +376,10 @@ void fadump_hold_set_swapped(FadumpHold *h, GArray *swapped)
         /* the newest of a priority wins: over RAM, under what covers RAM */
         add_alias(h, get_system_memory(), p->range.base, &h->held, p->held_off,
                   p->range.size, 0);
+        if (h->ram_view) {
+            add_alias(h, h->ram_view, p->range.base, &h->held, p->held_off,
+                      p->range.size, 0);
+        }
         add_alias(h, &h->window, h->desc_size + p->held_off, &p->slot->view,
                   p->ram_off, p->range.size, 1);
     }

@@ -10,73 +10,6 @@
 #include "fadump-lib.h"
 
 /* ------------------------------------------------------------------ */
-/* SMRAM                                                              */
-
-/* As firmware does that keeps SMM code there */
-static void set_up_tseg(Fadump *f)
-{
-    QPCIDevice *mch = qpci_device_find(f->qs->pcibus, QPCI_DEVFN(0, 0));
-    const int smram = 0x9d, esmramc = 0x9e;
-    const uint8_t g_smrame = 1 << 3, t_en = 1 << 0;
-
-    g_assert_nonnull(mch);
-    qpci_config_writeb(mch, esmramc, qpci_config_readb(mch, esmramc) | t_en);
-    qpci_config_writeb(mch, smram, qpci_config_readb(mch, smram) | g_smrame);
-    g_assert_true(qpci_config_readb(mch, esmramc) & t_en);
-    g_free(mch);
-}
-
-static void test_tseg(const void *opaque)
-{
-    Fadump *f = start_and_probe(opaque, ",id=f");
-    const Machine smm_off = {
-        "smm-off", "-M q35,smm=off -m 1G -smp 2,maxcpus=4 -device fadump-dev,"
-                   "boot-mem=128M",
-        { { 0, 1 * GiB } }, { { 0, B } },
-    };
-
-    /* firmware came first: the driver learns that this does not work */
-    set_up_tseg(f);
-    assert_register(f, FAILED);
-    assert_state(f, IDLE);
-    qmp_trigger(f);
-    wait_count(f, &f->failed, 1, "operator");
-    check_confinement(f, false);
-
-    /* a reset has unlocked it */
-    probe(f);
-    assert_register(f, OK);
-    set_up_tseg(f);
-    trigger_panic(f);
-    wait_count(f, &f->failed, 2, "panic");
-    g_assert_cmpint(f->captured, ==, 0);
-    check_confinement(f, false);
-    probe(f);
-    check_released(f);
-    assert_unharmed(f);
-
-    /* where the next boot has all RAM, TSEG is where it was */
-    qtest_qmp_assert_success(f->qts, "{ 'execute': 'qom-set', 'arguments': "
-        "{ 'path': '/machine/peripheral/f', 'property': 'full', "
-        "'value': true } }");
-    set_up_tseg(f);
-    assert_register(f, OK);
-    trigger_panic(f);
-    wait_count(f, &f->captured, 1, "panic");
-    check_confinement(f, false);
-    stop(f);
-
-    /* without SMM the registers do nothing */
-    f = start_and_probe(&smm_off, "");
-    set_up_tseg(f);
-    assert_register(f, OK);
-    trigger_panic(f);
-    wait_count(f, &f->captured, 1, "panic");
-    check_confinement(f, true);
-    stop(f);
-}
-
-/* ------------------------------------------------------------------ */
 /* What ends QEMU at its start                                        */
 
 /* What QEMU says with @opts; it must end by itself, in good order. */
@@ -112,43 +45,6 @@ static char *make_file(const char *dir, const char *name, size_t size)
     g_assert_cmpint(open(path, O_WRONLY | O_CREAT, 0600), >=, 0);
     g_assert_cmpint(truncate(path, size), ==, 0);
     return path;
-}
-
-static void test_secure_flash(void)
-{
-    g_autofree char *dir = g_dir_make_tmp("fadump-test-XXXXXX", NULL);
-    g_autofree char *flash = make_file(dir, "flash", 4 * MiB);
-#define SECURE "-global driver=cfi.pflash01,property=secure,value=on "
-    static const struct {
-        const char *opts;
-        bool flash;
-        const char *said;
-    } cases[] = {
-        { SECURE, true, "a crash would open SMRAM to the guest; use -machine "
-                        "...,smm=off" },
-        { SECURE "-M smm=on ", true, "a crash would open SMRAM" },
-        /* nothing is behind SMM */
-        { SECURE "-M smm=off ", true, "no-such-device" },
-        { "", true, "no-such-device" },
-        { SECURE, false, "no-such-device" },
-    };
-    size_t i;
-
-    for (i = 0; i < ARRAY_SIZE(cases); i++) {
-        g_autofree char *opts = NULL, *said = NULL;
-
-        if (cases[i].flash) {
-            opts = g_strdup_printf("%s-drive if=pflash,format=raw,file=%s "
-                                   "-device fadump-dev", cases[i].opts, flash);
-        } else {
-            opts = g_strconcat(cases[i].opts, "-device fadump-dev", NULL);
-        }
-        said = run_qemu(opts);
-
-        assert_said(said, cases[i].said);
-    }
-    unlink(flash);
-    rmdir(dir);
 }
 
 /* The size of boot memory that a driver gets that asks for @ask */
@@ -310,9 +206,7 @@ static void test_no_device(void)
 
 void fadump_add_guard_tests(void)
 {
-    add_test("tseg", Q35_1G, test_tseg);
     add_test("names", Q35_1G, test_names);
-    qtest_add_func("fadump/secure-flash", test_secure_flash);
     qtest_add_func("fadump/loader", test_loader);
     qtest_add_func("fadump/pio-notify", test_pio_notify);
     qtest_add_func("fadump/no-device", test_no_device);

@@ -34,11 +34,11 @@ bool in_ranges(const Span *r, uint64_t addr)
 
 /*
  * The machine's RAM cut at the borders of boot memory, pieces that touch and
- * are alike joined; with the RAM behind ROM or as a vCPU sees it.
+ * are alike joined; with the RAM behind VGA memory and ROM, or without it.
  */
 GArray *expected_pieces(const Machine *m, bool with_rom)
 {
-    const Span rom[] = { { ROM_START, ROM_END - ROM_START }, { 0 } };
+    const Span rom[] = { { VGA_START, ROM_END - VGA_START }, { 0 } };
     const Span *all[] = { m->ram, m->dimm, m->boot, rom };
     g_autoptr(GArray) cuts = g_array_new(false, false, sizeof(uint64_t));
     GArray *pieces = g_array_new(false, false, sizeof(Piece));

@@ -122,6 +122,7 @@ static bool event(QTestState *qts, const char *name, QDict *dict, void *opaque)
                   sizeof(f->full_error));
     } else if (g_str_equal(name, "FADUMP_RELEASED")) {
         f->released++;
+        f->resets_before = f->resets;
         /* one that was loaded has had no event here */
         if (f->captured) {
             g_assert_cmpstr(qdict_get_str(data, "id"), ==, f->dump_id);

@@ -115,6 +115,8 @@ typedef struct Fadump {
     unsigned registered;
     unsigned captured;
     unsigned released;
+    /* how many resets there had been then */
+    unsigned resets_before;
     unsigned failed;
     unsigned save_ended;
     /* of the last event that has one: cause, reason or status */
@@ -445,6 +447,7 @@ void fadump_add_property_tests(void);
 void fadump_add_life_tests(void);
 void fadump_add_guard_tests(void);
 void fadump_add_hotplug_tests(void);
+void fadump_add_smm_tests(void);
 void fadump_add_relocate_tests(void);
 void fadump_add_fault_tests(void);
 void fadump_add_save_tests(void);

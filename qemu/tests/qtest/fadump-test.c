@@ -30,6 +30,7 @@ int main(int argc, char **argv)
     fadump_add_life_tests();
     fadump_add_guard_tests();
     fadump_add_hotplug_tests();
+    fadump_add_smm_tests();
     fadump_add_relocate_tests();
     fadump_add_fault_tests();
     fadump_add_save_tests();

@@ -538,6 +538,7 @@ static void test_desc_check(void)
     RANGE_REFUSED(second, dest, 0x1000);
     RANGE_REFUSED(second, flags, VIRTIO_FADUMP_RANGE_F_BOOT_MEM);
     RANGE_REFUSED(second, flags, VIRTIO_FADUMP_RANGE_F_DESTINATION);
+    RANGE_REFUSED(second, flags, VIRTIO_FADUMP_RANGE_F_FIRMWARE);
 }
 
 /* Parts that overlap would make a file of any size. */

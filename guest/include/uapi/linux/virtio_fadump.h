@@ -402,6 +402,12 @@ struct virtio_fadump_vcpu {
  * is held, as its driver wanted (where is IN_PLACE, held is 0)
  */
 #define VIRTIO_FADUMP_RANGE_F_DESTINATION	(1U << 3)
+/*
+ * firmware kept this from the crashed kernel (x86: SMRAM), and nothing is held of
+ * it (where is IN_PLACE, held is 0). It reads as zero, and is the guest's after the
+ * release as the ranges beside it are.
+ */
+#define VIRTIO_FADUMP_RANGE_F_FIRMWARE		(1U << 4)
 
 /* How boot memory was set aside, virtio_fadump_range.method */
 #define VIRTIO_FADUMP_METHOD_NONE		0

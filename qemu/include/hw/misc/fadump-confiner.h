@@ -9,6 +9,7 @@
 #ifndef HW_MISC_FADUMP_CONFINER_H
 #define HW_MISC_FADUMP_CONFINER_H
 
+#include "exec/memory.h"
 #include "hw/core/cpu.h"
 #include "qom/object.h"
 
@@ -30,6 +31,8 @@ typedef enum FadumpVcpuRuns {
     FADUMP_VCPU_FIRMWARE,
     /* an operating system: its kernel or one of its processes */
     FADUMP_VCPU_OS,
+    /* firmware that no operating system may look into (x86: SMM) */
+    FADUMP_VCPU_HIDDEN,
 } FadumpVcpuRuns;
 
 /* Whether a vCPU runs, or would. */
@@ -90,13 +93,6 @@ struct FadumpConfinerClass {
     uint64_t (*window_room)(FadumpConfiner *c);
 
     /*
-     * Whether the next boot could be confined as the machine is set up now, by
-     * the guest, too; NULL where it always can. False with @errp set, message
-     * and cure. Asked when a guest registers and, vCPUs paused, at a crash.
-     */
-    bool (*confinable)(FadumpConfiner *c, Error **errp);
-
-    /*
      * From now on firmware, bootloader and kernel are told of no RAM but
      * @boot, a normalized array of FadumpRange, over any number
      * of resets until lift(). Called at the head of a reset, before any device
@@ -104,7 +100,11 @@ struct FadumpConfinerClass {
      */
     void (*confine)(FadumpConfiner *c, const GArray *boot);
 
-    /* From the next reset on the machine has all its RAM. */
+    /*
+     * They are told of all RAM again. Called when confine() is, and not before:
+     * firmware that wakes the machine up must find what it found when it
+     * booted.
+     */
     void (*lift)(FadumpConfiner *c);
 
     /*
@@ -113,6 +113,27 @@ struct FadumpConfinerClass {
      * NULL where a machine has none. It migrates.
      */
     void (*hide_dimms)(FadumpConfiner *c, bool hide);
+
+    /*
+     * RAM that firmware keeps from the operating system, or has kept since the
+     * last reset, a normalized array of FadumpRange, which the caller frees.
+     * It is in no dump. NULL where there is none.
+     */
+    GArray *(*firmware_ram)(FadumpConfiner *c);
+
+    /*
+     * At the head of a reset, where there is firmware_ram(): zero what of it
+     * does not lie at the same place whatever RAM firmware is told of; what
+     * there has been since the last reset, or, with @next, what there can be
+     * after this one.
+     */
+    void (*clear_firmware_ram)(FadumpConfiner *c, bool next);
+
+    /*
+     * Shows RAM at its guest-physical address apart from system memory, and so
+     * has to show what stands in for it as well; NULL where nothing does.
+     */
+    MemoryRegion *(*ram_view)(FadumpConfiner *c);
 
     /* What @cpu, stopped and synchronized, runs. */
     FadumpVcpuRuns (*vcpu_runs)(FadumpConfiner *c, CPUState *cpu);

@@ -120,6 +120,8 @@ struct VirtIOFadump {
      */
     uint64_t boot_size;
     GArray *boot;
+    /* the size that firmware has been told of since the last reset; 0: all RAM */
+    uint64_t told;
     /* what the guest registered, size 0 for none */
     FadumpRange vmcoreinfo;
     FadumpRange crash_note;
@@ -206,17 +208,14 @@ static inline bool fadump_event(VirtIOFadump *s, FadumpLifeEvent event)
     return fadump_event_full(s, event, VIRTIO_FADUMP_CAUSE_UNKNOWN, 0);
 }
 
-/*
- * Whether the next boot could be confined as the machine is now, or need not
- * be; false with @errp set, message and cure.
- */
-bool fadump_confinable(const VirtIOFadump *s, bool full, Error **errp);
-
 /* boot-timeout in ns */
 static inline int64_t fadump_boot_timeout_ns(const VirtIOFadump *s)
 {
     return s->boot_timeout * NANOSECONDS_PER_SECOND;
 }
+
+/* The size of boot memory that the next boot is confined to, or 0. */
+uint64_t fadump_confined_to(const VirtIOFadump *s);
 
 /*
  * The driver has sent a request, or has been reset: if the host had released a
@@ -227,12 +226,12 @@ void fadump_driver_knows(VirtIOFadump *s);
 /*
  * Parts of what is done at an event, for a state that is loaded: set the size
  * of boot memory that is in force; show the descriptor in fw_cfg, and the
- * window; confine the boots that follow as the dump that is held wants it.
+ * window; tell firmware of boot memory of @size, 0: of all RAM.
  */
 void fadump_set_boot(VirtIOFadump *s, uint64_t size);
 void fadump_publish(VirtIOFadump *s);
 void fadump_show_window(VirtIOFadump *s, bool show);
-void fadump_confine(VirtIOFadump *s);
+void fadump_tell(VirtIOFadump *s, uint64_t size);
 
 /* ---- fadump-vmstate.c ---- */
 

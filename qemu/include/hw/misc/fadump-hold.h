@@ -59,6 +59,8 @@ typedef struct FadumpHold {
     GArray *swapped;
     /* of MemoryRegion: the aliases that make it so */
     GPtrArray *aliases;
+    /* shows RAM apart from system memory, or NULL */
+    MemoryRegion *ram_view;
     /* x-move, x-swap */
     bool move;
     bool swap;

@@ -32,6 +32,9 @@ typedef struct FadumpRamRun {
  */
 GArray *fadump_ram_runs(Error **errp);
 
+/* Take out of @runs what lies in @ranges, a normalized array of FadumpRange. */
+void fadump_ram_exclude(GArray *runs, const GArray *ranges);
+
 /* The run that has @addr, or NULL. */
 const FadumpRamRun *fadump_ram_find(const GArray *runs, uint64_t addr);
 
