@@ -342,13 +342,16 @@ static int fadump_check_range(u32 i, const struct fadump_range *r,
 		return fadump_refuse(why,
 				     "range %u [0x%llx + 0x%llx] starts before the end of the one before (0x%llx)",
 				     i, r->addr, r->len, prev_end);
-	if (r->flags & VIRTIO_FADUMP_RANGE_F_DESTINATION) {
-		/* What was there was overwritten: nobody may take it for held. */
+	if (r->flags & (VIRTIO_FADUMP_RANGE_F_DESTINATION |
+			VIRTIO_FADUMP_RANGE_F_FIRMWARE)) {
+		/* What was there is gone: nobody may take it for held. */
 		if (r->held || r->where != VIRTIO_FADUMP_WHERE_IN_PLACE)
 			return fadump_refuse(why,
-					     "range %u [0x%llx + 0x%llx] was a destination and is said to hold 0x%llx bytes (place %u)",
-					     i, r->addr, r->len, r->held,
-					     r->where);
+					     "range %u [0x%llx + 0x%llx] was %s and is said to hold 0x%llx bytes (place %u)",
+					     i, r->addr, r->len,
+					     r->flags & VIRTIO_FADUMP_RANGE_F_DESTINATION ?
+					     "a destination" : "firmware's",
+					     r->held, r->where);
 	} else if (r->held > r->len ||
 		   (r->held < r->len &&
 		    !(r->flags & VIRTIO_FADUMP_RANGE_F_ERROR))) {
