@@ -190,12 +190,12 @@ class FadumpTest(unittest.TestCase):
             return guest.read_file(VMCORE, offset, size)
         return Vmcore(read)
 
-    def assert_captured(self, guest, cause='CAUSE_PANIC'):
+    def assert_captured(self, guest, cause='CAUSE_PANIC', hidden=0):
         """The boot now running is a confined one with a usable dump: its
-        descriptor."""
-        return self._assert_captured(guest, cause)[0]
+        descriptor. hidden: bytes of boot memory that firmware kept."""
+        return self._assert_captured(guest, cause, hidden)[0]
 
-    def _assert_captured(self, guest, cause):
+    def _assert_captured(self, guest, cause, hidden=0):
         if not guest.exists(VMCORE):
             raise guest.trouble('no /proc/vmcore after the crash')
         descriptor = self.descriptor(guest)
@@ -205,7 +205,7 @@ class FadumpTest(unittest.TestCase):
                           if r['flags'] & abi.RANGE_F_ERROR], [])
         # From 640 KiB to 1 MiB there are VGA and what firmware made read-only.
         self.assertLessEqual(descriptor.memory(), guest.memory)
-        self.assertGreaterEqual(descriptor.memory(), guest.memory - 0x60000,
+        self.assertGreaterEqual(descriptor.memory(), guest.memory - 0x60000 - hidden,
                                 'the descriptor does not name all RAM')
         # All that a confined boot has is boot memory (and the tail below
         # 4 GiB, where that is boot memory too: it shows in the ranges).
@@ -217,9 +217,10 @@ class FadumpTest(unittest.TestCase):
         core = self.vmcore(guest)
         self.assertEqual(int(guest.cmd(f'stat -c %s {VMCORE}')), core.size())
         self.assertEqual(core.phoff, 64)
-        # Where boot memory went there is nothing to show.
+        # Where boot memory went, and where firmware was, is nothing to show.
         gone = sum(r['len'] for r in descriptor.ranges
-                   if r['flags'] & abi.RANGE_F_DESTINATION)
+                   if r['flags'] & (abi.RANGE_F_DESTINATION |
+                                    abi.RANGE_F_FIRMWARE))
         self.assertEqual(core.memory(), descriptor.memory() - gone)
         self.assertEqual(len(core.cpu_registers()), guest.vcpus)
         self.assertEqual(guest.cmd(f'cat {FADUMP}/registered'), '0')

@@ -678,6 +678,17 @@ static void test_guest(void)
     set_guest(&d, R_LOW, BOOT_MEM, BOOT_MEM, BOOT_MEM);
     d.ranges[R_LOW].flags = htole32(VIRTIO_FADUMP_RANGE_F_DESTINATION);
     refuse(&d, "was a destination");
+
+    /* firmware's: nothing is held of it either, and it comes back */
+    good(&d);
+    d.ranges[R_LOW].flags = htole32(VIRTIO_FADUMP_RANGE_F_FIRMWARE);
+    refuse(&d, "was firmware's and is said to hold");
+    d.ranges[R_LOW].held = 0;
+    accept(&d);
+    d.ranges[R_LOW].where = htole32(VIRTIO_FADUMP_WHERE_WINDOW);
+    d.ranges[R_LOW].dest = htole64(WINDOW_AT);
+    refuse(&d, "(place 3)");
+
     good_guest(&d);
     set_destination(&d, R_BOOT, 0, BOOT_MEM);
     refuse(&d, "RAM of this boot");

@@ -138,10 +138,10 @@ class DistroImage:
                            f'scripts/distro-image.sh {name}') from exc
 
 
-def ovmf(suite):
+def ovmf(suite, smm=False):
     """The code of that Debian's OVMF, and its variables as they come."""
-    paths = [os.path.join(BUILD, 'firmware', f'ovmf-{suite}',
-                          f'OVMF_{part}_4M.fd') for part in ('CODE', 'VARS')]
+    paths = [os.path.join(BUILD, 'firmware', f'ovmf-{suite}', f'OVMF_{name}.fd')
+             for name in ('CODE_4M' + ('.secboot' if smm else ''), 'VARS_4M')]
     if not all(map(os.path.exists, paths)):
         raise NotBuilt(f'{paths[0]} is not there: run scripts/firmware.sh')
     return paths

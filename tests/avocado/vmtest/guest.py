@@ -117,13 +117,15 @@ class Guest:
     def __init__(self, logdir, *, kernel, machine='q35', vcpus=1, memory='1G',
                  fadump='', cmdline='', args=(), disks=(), initrd=None,
                  image=None, boot_disk=None, tiny=None, bare=None,
-                 accel=None, gdb=False, uefi=None, environment=()):
+                 accel=None, gdb=False, uefi=None, smm=False,
+                 environment=()):
         """fadump: properties of the device, or None for no device.
         args: further arguments of QEMU. disks: of class Disk, /dev/vda on.
         initrd: '' for none.
         boot_disk: an image whose bootloader loads the kernel, instead of QEMU,
         or an Overlay of one.
-        uefi: Debian's release whose OVMF is the firmware, not SeaBIOS.
+        uefi: Debian's release whose OVMF is the firmware, not SeaBIOS; with
+        smm the one that keeps its variables from the guest in SMM.
         tiny: what the guest of tests/guest/tinyboot does, which runs instead
         of Linux; '' for a machine with its firmware and nothing else.
         bare: the same for tests/guest/bare.
@@ -166,12 +168,15 @@ class Guest:
             '-device', 'isa-debugcon,iobase=0x402,chardev=firmware',
         ]
         if uefi:
-            code, variables = build.ovmf(uefi)
+            code, variables = build.ovmf(uefi, smm)
             own = os.path.join(logdir, 'uefi-variables.fd')
             shutil.copyfile(variables, own)
             self.args += ['-drive', 'if=pflash,unit=0,format=raw,readonly=on,'
                           f'file={code}',
                           '-drive', f'if=pflash,unit=1,format=raw,file={own}']
+            if smm:
+                self.args += ['-global',
+                              'driver=cfi.pflash01,property=secure,value=on']
         if boot_disk:
             drive = (f'file={boot_disk.path},format=qcow2,cache=unsafe'
                      if isinstance(boot_disk, Overlay) else

@@ -21,6 +21,7 @@
  *	tco		the same with q35's own, whose time is 2.4 s
  *	register unregister
  *	trigger triple reset hang	end, with known registers
+ *	smi		stay in SMM for ever, with SMI_EAX in eax (q35)
  *	desc		read the descriptor; the next ones need it
  *	map regs verify held-code held-io	check it against the dump
  *	stale		run what is at CODE_ADDR, and say what should have run
@@ -44,6 +45,15 @@
 #define CMOS_GENERATION	0x7e
 #define SCRIBBLE_SEED	0xabcd
 #define CODE_RUNS	1000
+
+/* SeaBIOS has SMBASE there, and does not lock it */
+#define SMI_HANDLER	0xa8000
+#define SMI_EAX		0x5ec2e7ed
+#define HOST_BRIDGE	0x80000000
+#define SMRAM_DWORD	0x9c
+#define SMRAM_OPEN	0x4a00
+#define SMRAM_CLOSED	0x0a00
+#define APM_CONTROL	0xb2
 
 /* multiboot's */
 #define MULTIBOOT_CMDLINE	16
@@ -128,6 +138,25 @@ static void do_end(char *how, char *how_end)
 	memcpy(crash_regs, crashed.regs, sizeof(crashed.regs));
 	say("end generation=%u", crashed.generation);
 	crash(how);
+}
+
+static void do_smi(void)
+{
+	static const uint8_t code[] = {
+		/* mov $SMI_EAX, %eax; jmp . */
+		0x66, 0xb8, SMI_EAX & 0xff, SMI_EAX >> 8 & 0xff,
+		SMI_EAX >> 16 & 0xff, SMI_EAX >> 24, 0xeb, 0xfe,
+	};
+	volatile uint8_t *p = (void *)SMI_HANDLER;
+	unsigned int i;
+
+	pci_write32(HOST_BRIDGE, SMRAM_DWORD, SMRAM_OPEN);
+	for (i = 0; i < sizeof(code); i++)
+		p[i] = code[i];
+	pci_write32(HOST_BRIDGE, SMRAM_DWORD, SMRAM_CLOSED);
+	say("smi");
+	outb(APM_CONTROL, 0);
+	die("no SMI");
 }
 
 static void fill(u64 with)
@@ -218,6 +247,7 @@ static void do_action(const char *word)
 	ACTION("reset", do_end(crash_reset, crash_triple));
 	ACTION("triple", do_end(crash_triple, crash_hang));
 	ACTION("hang", do_end(crash_hang, crash_end));
+	ACTION("smi", do_smi());
 	ACTION("desc", do_desc());
 	ACTION("map", dump_check_map());
 	ACTION("regs", dump_check_regs());
