@@ -684,7 +684,10 @@ static void test_guest(void)
     d.ranges[R_LOW].flags = htole32(VIRTIO_FADUMP_RANGE_F_FIRMWARE);
     refuse(&d, "was firmware's and is said to hold");
     d.ranges[R_LOW].held = 0;
-    accept(&d);
+    seal(&d);
+    g_assert_cmpint(parse_bytes(&d, sizeof(d), &info, &why), ==, 0);
+    g_assert_cmpuint(info.bytes_firmware, ==, le64toh(d.ranges[R_LOW].len));
+    g_assert_cmpuint(info.bytes_dest, ==, 0);
     d.ranges[R_LOW].where = htole32(VIRTIO_FADUMP_WHERE_WINDOW);
     d.ranges[R_LOW].dest = htole64(WINDOW_AT);
     refuse(&d, "(place 3)");

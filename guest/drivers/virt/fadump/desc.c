@@ -461,6 +461,8 @@ static int fadump_check_ranges(struct fadump_desc_info *info,
 		info->bytes_held += r.held;
 		if (r.flags & VIRTIO_FADUMP_RANGE_F_DESTINATION)
 			info->bytes_dest += r.len;
+		else if (r.flags & VIRTIO_FADUMP_RANGE_F_FIRMWARE)
+			info->bytes_firmware += r.len;
 		if (r.where == VIRTIO_FADUMP_WHERE_GUEST)
 			info->nr_guest++;
 	}

@@ -66,6 +66,8 @@ struct fadump_desc_info {
 	u64 bytes_held;
 	/* of bytes_total: where boot memory was set aside, so nothing is held */
 	u64 bytes_dest;
+	/* and where firmware had memory of its own, of which nothing is held */
+	u64 bytes_firmware;
 	u64 ranges_off;
 	u32 range_size;
 	u32 nr_ranges;

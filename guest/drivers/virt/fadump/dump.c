@@ -80,6 +80,7 @@ static void fadump_dump_say(void)
 	const struct fadump_desc_info *d = &fadump.desc;
 	char cpu[24] = "no vCPU";
 	struct fadump_status st;
+	u64 missing;
 
 	fadump_get_status(&st);
 	if (d->crash_cpu != VIRTIO_FADUMP_CPU_NONE)
@@ -92,9 +93,13 @@ static void fadump_dump_say(void)
 	if (d->bytes_dest)
 		pr_info("not in the dump: 0x%llx bytes of the crashed kernel's memory to which boot memory went\n",
 			d->bytes_dest);
-	if (d->bytes_held + d->bytes_dest != d->bytes_total)
-		pr_warn("0x%llx bytes of memory could not be saved\n",
-			d->bytes_total - d->bytes_dest - d->bytes_held);
+	if (d->bytes_firmware)
+		pr_info("not in the dump: 0x%llx bytes that firmware kept for itself\n",
+			d->bytes_firmware);
+	missing = d->bytes_total - d->bytes_dest - d->bytes_firmware -
+		  d->bytes_held;
+	if (missing)
+		pr_warn("0x%llx bytes of memory could not be saved\n", missing);
 }
 
 /**
