@@ -18,6 +18,7 @@ help:
 	@echo '  make demo-distro  the same with an installed Debian, from a disk image'
 	@echo '  make check        build everything, test every promise (half an hour)'
 	@echo '  make check-full   all tests, for all kernels, and a debug kernel (hours)'
+	@echo '  make check-distro of check-full the packages and the installed Debians'
 	@echo '  make check-soak   make check-full with more crashes and boots (half a day)'
 	@echo '  make check-unit   the unit tests only'
 	@echo '  make bench        measure against peers, write docs/performance.md (20 min)'
@@ -62,14 +63,20 @@ demo-distro:
 	@scripts/build.sh demo
 	@scripts/demo-distro.sh
 
-.PHONY: check check-full check-soak check-unit
+.PHONY: check check-full check-distro check-soak check-unit
 check:
 	@FADUMP_WERROR=1 scripts/build.sh
 	@scripts/check.sh
 
 check-full:
 	@FADUMP_WERROR=1 scripts/build.sh full
-	@scripts/check.sh unit full
+	@FADUMP_WERROR=1 scripts/build.sh distro
+	@scripts/check.sh unit full distro
+
+# Of that the part that installs packages and Debians
+check-distro:
+	@FADUMP_WERROR=1 scripts/build.sh distro
+	@scripts/check.sh distro
 
 # All that, the random and the wearing more often
 check-soak: export FADUMP_SOAK = 1

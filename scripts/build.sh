@@ -6,6 +6,7 @@
 #
 #   scripts/build.sh         for all kernels (6.1, 6.12, 7.x, or KVER)
 #   scripts/build.sh full    with what `make check-full` needs besides
+#   scripts/build.sh distro  with disk images of Debian
 #   scripts/build.sh demo    for the one kernel of the demo (6.1, or KVER)
 
 # shellcheck source=scripts/common.sh
@@ -23,7 +24,7 @@ main() {
                 note "only $free GiB are free in $dir; a first build needs about $need_gib (FADUMP_CACHE and FADUMP_BUILD name other places)"
         done
     fi
-    if [ "${1:-}" = full ]; then
+    if [[ ${1:-} == full || ${1:-} == distro ]]; then
         "$top/scripts/bootstrap.sh" full
     else
         "$top/scripts/bootstrap.sh"
@@ -53,7 +54,7 @@ main() {
     full) "$top/scripts/libvirt-build.sh" full ;;
     '') "$top/scripts/libvirt-build.sh" ;;
     esac
-    if [ "${1:-}" = full ]; then
+    if [ "${1:-}" = distro ]; then
         "$top/scripts/guest-packages.sh"
         "$top/scripts/distro-image.sh" bookworm bookworm-6.12 bookworm-kdump \
             bookworm-driver-kdump trixie trixie-7

@@ -8,7 +8,8 @@
 # counted in test cases, and the exit status is not 0 if one failed.
 #
 #   scripts/check.sh                  suites unit and guest
-#   scripts/check.sh unit|guest|full  those suites; full has what guest has, too
+#   scripts/check.sh unit|guest|full|distro
+#                                     those suites; full has what guest has, too
 #
 # GUESTS in the environment says how many guest tests run side by side.
 #
