@@ -4,12 +4,14 @@
 boot's sight, and back after the release."""
 
 import os
+import random
 import re
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from fadump_test import FADUMP, FadumpTest, GIB, MIB, abi, full_only, main, truth
+from fadump_test import (FADUMP, GIB, MIB, SOAK, FadumpTest, abi, full_only, main,
+                         truth)
 from vmtest import build
 
 SEED = 20261126
@@ -24,12 +26,12 @@ NODES = ['-m', 'slots=4,maxmem=8G',
 class Plugged(FadumpTest):
     """The guest fills all memory that it has, in every node, and dies."""
 
-    def plug_guest(self, kernel, machine, args):
+    def plug_guest(self, kernel, machine, args, uefi=None):
         self.disk_image = self.disk(size='20G')
         # What is movable can be unplugged again, so its memory must be that.
         guest = self.guest(kernel, machine=machine, memory='1G', vcpus=2,
                            disks=[self.disk_image], fadump='boot-mem=384M',
-                           args=NODES + args,
+                           args=NODES + args, uefi=uefi,
                            cmdline='memhp_default_state=online_movable')
         guest.cmd('mount /dev/vda /mnt && modprobe fadump_truth')
         return guest
@@ -91,10 +93,10 @@ class Dimms(Plugged):
     """One that was there from the start, on node 0, and one that was plugged
     later, on node 1."""
 
-    def check(self, kernel, machine, again=True):
+    def check(self, kernel, machine, again=True, uefi=None):
         guest = self.plug_guest(kernel, machine, [
             '-object', 'memory-backend-ram,id=m0,size=512M',
-            '-device', 'pc-dimm,id=dimm0,memdev=m0,node=0'])
+            '-device', 'pc-dimm,id=dimm0,memdev=m0,node=0'], uefi)
         before = self.node_sizes(guest)
         self.assertEqual(list(before), [0])
         start = len(guest.qmp.poll())
@@ -153,14 +155,21 @@ class Dimms(Plugged):
         """
         self.check('7', 'q35')
 
+    @full_only
+    def test_ovmf(self):
+        """
+        :avocado: tags=machine:q35,kernel:6.12,firmware:ovmf
+        """
+        self.check('6.12', 'q35', uefi='trixie')
+
 
 class VirtioMem(Plugged):
     """Grown, shrunk and grown again before the crash."""
 
-    def check(self, kernel, machine):
+    def check(self, kernel, machine, uefi=None):
         guest = self.plug_guest(kernel, machine, [
             '-object', 'memory-backend-ram,id=m0,size=2G',
-            '-device', 'virtio-mem-pci,id=vm0,memdev=m0,node=1'])
+            '-device', 'virtio-mem-pci,id=vm0,memdev=m0,node=1'], uefi)
         before = self.node_sizes(guest)
         start = len(guest.qmp.poll())
         for size in (1536 * MIB, GIB):
@@ -205,14 +214,21 @@ class VirtioMem(Plugged):
         """
         self.check('7', 'q35')
 
+    @full_only
+    def test_ovmf(self):
+        """
+        :avocado: tags=machine:q35,kernel:6.1,firmware:ovmf
+        """
+        self.check('6.1', 'q35', uefi='bookworm')
+
 
 class Balloon(Plugged):
     """What the guest has given away is in no dump, and no error; the boot with
     the dump is not asked for any."""
 
-    def check(self, kernel, machine):
+    def check(self, kernel, machine, uefi=None):
         guest = self.plug_guest(kernel, machine, [
-            '-device', 'virtio-balloon-pci,free-page-reporting=on'])
+            '-device', 'virtio-balloon-pci,free-page-reporting=on'], uefi)
         full = self.node_sizes(guest)
         start = len(guest.qmp.poll())
         guest.qmp.cmd('balloon', value=768 * MIB)
@@ -232,6 +248,155 @@ class Balloon(Plugged):
         :avocado: tags=machine:q35,kernel:6.1
         """
         self.check('6.1', 'q35')
+
+    @full_only
+    def test_pc(self):
+        """
+        :avocado: tags=machine:pc,kernel:6.12
+        """
+        self.check('6.12', 'pc')
+
+    @full_only
+    def test_7_ovmf(self):
+        """
+        :avocado: tags=machine:q35,kernel:7,firmware:ovmf
+        """
+        self.check('7', 'q35', uefi='trixie')
+
+
+class Sequences(Plugged):
+    """Memory comes and goes at random, is put online and offline, and then the
+    guest dies; and again, with what it has got back. FADUMP_SEED says with
+    which sequence of numbers, as a failure does."""
+
+    BLOCK = 128 * MIB
+    DIMM = 256 * MIB
+
+    def start(self, kernel, machine, seed):
+        self.random = random.Random(seed)
+        self.dimms = {}
+        self.size = 0
+        self.guest_ = self.plug_guest(kernel, machine, [
+            '-object', 'memory-backend-ram,id=m0,size=1G',
+            '-device', 'virtio-mem-pci,id=vm0,memdev=m0,node=1'])
+        self.own = self.node_sizes(self.guest_)[0]
+
+    def sizes(self):
+        """Of each node, if all of its memory is online."""
+        sizes = {0: self.own, 1: self.size}
+        for node in self.dimms.values():
+            sizes[node] += self.DIMM
+        return {node: size for node, size in sizes.items() if size}
+
+    def plug(self):
+        if len(self.dimms) == 3:
+            return None
+        name = next(f'd{i}' for i in range(4) if f'd{i}' not in self.dimms)
+        self.dimms[name] = self.random.randrange(2)
+        self.guest_.qmp.cmd('object-add', **{
+            'qom-type': 'memory-backend-ram', 'id': f'mem-{name}',
+            'size': self.DIMM})
+        self.guest_.qmp.cmd('device_add', driver='pc-dimm', id=name,
+                            memdev=f'mem-{name}', node=self.dimms[name])
+        return name
+
+    def unplug(self):
+        if not self.dimms:
+            return None
+        name = self.random.choice(sorted(self.dimms))
+        start = len(self.guest_.qmp.poll())
+        self.guest_.qmp.cmd('device_del', id=name)
+        self.guest_.qmp.wait_event('DEVICE_DELETED',
+                                   120 * build.TIMEOUT_SCALE, start)
+        self.guest_.qmp.cmd('object-del', id=f'mem-{name}')
+        del self.dimms[name]
+        return name
+
+    def resize(self):
+        self.size = self.random.randrange(0, 9) * self.BLOCK
+        self.guest_.qmp.cmd('qom-set', path='vm0', property='requested-size',
+                            value=self.size)
+        return self.size
+
+    def set_block(self, state, wanted):
+        """A memory block of what was plugged that is in that state gets
+        another one."""
+        blocks = self.guest_.cmd(
+            'cd /sys/devices/system/memory; for b in memory*/state; do '
+            f'[ $((0x$(cat ${{b%state}}phys_index))) -lt {4 * GIB // self.BLOCK} ] '
+            f'|| [ "$(cat $b)" != {state} ] || echo ${{b%/state}}; '
+            'done').split()
+        if not blocks:
+            return None
+        block = self.random.choice(blocks)
+        self.guest_.cmd(f'echo {wanted} > /sys/devices/system/memory/{block}/'
+                        'state')
+        return block
+
+    def offline(self):
+        return self.set_block('online', 'offline')
+
+    def online(self):
+        return self.set_block('offline', 'online_movable')
+
+    def step(self):
+        """One of those that something can be done with"""
+        steps = [self.plug, self.unplug, self.resize, self.offline, self.online]
+        for step in self.random.sample(steps, len(steps)):
+            counts = step in (self.plug, self.unplug, self.resize)
+            # What is offline cannot be taken for what is not there yet.
+            while counts and self.online():
+                pass
+            what = step()
+            if what is not None:
+                break
+        print(f'# {step.__name__} {what}', file=sys.stderr, flush=True)
+        if counts:
+            self.wait_nodes(self.guest_, self.sizes())
+
+    def sequence(self):
+        """Steps, and a crash whose dump is compared."""
+        guest = self.guest_
+        begin = len(guest.qmp.poll())
+        for _ in range(self.random.randrange(3, 8)):
+            self.step()
+        guest.memory = GIB + len(self.dimms) * self.DIMM + self.size
+        guest.cmd('modprobe fadump_truth')
+        counts = self.fill(guest)
+        self.assert_registered_once(guest, begin)
+        guest.crash()
+        plugged = [r for r in self.assert_captured(guest).ranges
+                   if r['flags'] & abi.RANGE_F_HOTPLUG]
+        of_nodes = dict.fromkeys((0, 1), 0)
+        for r in plugged:
+            of_nodes[r['node']] += r['len']
+        sizes = self.sizes()
+        self.assertEqual(of_nodes, {0: sizes[0] - self.own,
+                                    1: sizes.get(1, 0)})
+        self.assert_truth(guest, counts, [(r['addr'], r['len'], r['node'])
+                                          for r in plugged], sizes)
+
+    def check(self, kernel, machine, count):
+        seed = int(os.environ.get('FADUMP_SEED', random.randrange(1 << 32)))
+        print(f'# FADUMP_SEED={seed}', file=sys.stderr, flush=True)
+        with self.subTest(seed=seed):
+            self.start(kernel, machine, seed)
+            for _ in range(count):
+                self.sequence()
+
+    @full_only
+    def test_q35(self):
+        """
+        :avocado: tags=machine:q35,kernel:6.1
+        """
+        self.check('6.1', 'q35', 20 if SOAK else 4)
+
+    @full_only
+    def test_pc(self):
+        """
+        :avocado: tags=machine:pc,kernel:6.12
+        """
+        self.check('6.12', 'pc', 20 if SOAK else 2)
 
 
 class Vcpus(FadumpTest):
