@@ -8,34 +8,11 @@
 #
 # shellcheck disable=SC2016 # the shell in that system expands
 
-# shellcheck source=scripts/common.sh
-. "$(dirname "${BASH_SOURCE[0]}")/../../scripts/common.sh"
-if [ "$(id -u)" -ne 0 ] || ! command -v mmdebstrap >/dev/null; then
-    echo "1..0 # SKIP needs root and mmdebstrap"
-    exit 0
-fi
-# shellcheck source=scripts/apt.sh
-. "$top/scripts/apt.sh"
-# shellcheck source=scripts/chroot.sh
-. "$top/scripts/chroot.sh"
+# shellcheck source=tests/packaging/cases.sh
+. "$(dirname "${BASH_SOURCE[0]}")/cases.sh"
 
 dir=$build/tests/host-packages
 log=$dir/log
-n=0
-failed=0
-
-# try NAME SCRIPT: a case, run by bash in the system; what it says is shown where
-# it fails
-try() {
-    n=$((n + 1))
-    if chroot_run "$dir/root" bash -euo pipefail -c "$2" >"$log" 2>&1 </dev/null; then
-        echo "ok $n - $1"
-    else
-        tail -n 40 "$log" | sed 's/^/# /'
-        echo "not ok $n - $1"
-        failed=1
-    fi
-}
 
 # All that is there but what apt and dpkg keep for themselves
 list='find / -xdev ! -path "/var/lib/dpkg/*" ! -path "/var/lib/apt/*" \

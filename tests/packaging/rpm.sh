@@ -7,34 +7,13 @@
 #
 # shellcheck disable=SC2016 # the shell in that system expands
 
-# shellcheck source=scripts/common.sh
-. "$(dirname "${BASH_SOURCE[0]}")/../../scripts/common.sh"
-if [ "$(id -u)" -ne 0 ] || ! command -v mmdebstrap >/dev/null; then
-    echo "1..0 # SKIP needs root and mmdebstrap"
-    exit 0
-fi
-# shellcheck source=scripts/apt.sh
-. "$top/scripts/apt.sh"
-# shellcheck source=scripts/chroot.sh
-. "$top/scripts/chroot.sh"
+# shellcheck source=tests/packaging/cases.sh
+. "$(dirname "${BASH_SOURCE[0]}")/cases.sh"
 
 dir=$build/tests/rpm
 log=$dir/log
 version=$(sed -n "s/^Version: *//p" "$top/packaging/rpm/fadump-dev.spec")
 packages="gcc libc6-dev libglib2.0-dev libjson-c-dev meson ninja-build pkg-config rpm rpmlint"
-n=0
-failed=0
-
-try() {
-    n=$((n + 1))
-    if chroot_run "$dir/root" bash -euo pipefail -c "$2" >"$log" 2>&1 </dev/null; then
-        echo "ok $n - $1"
-    else
-        tail -n 40 "$log" | sed 's/^/# /'
-        echo "not ok $n - $1"
-        failed=1
-    fi
-}
 
 mkdir -p "$dir"
 trap 'chroot_delete "$dir/root"' EXIT
