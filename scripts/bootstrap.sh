@@ -32,8 +32,8 @@ packages=(
     bc libelf1 libelf-dev cpio gzip kmod patchelf
     # the driver's unit tests for arm64, and what runs them
     gcc-12-aarch64-linux-gnu binutils-aarch64-linux-gnu qemu-user
-    # the guest's Debian packages, and what their tests send a dump with
-    debhelper dh-dkms po-debconf curl
+    # the guest's Debian packages, and what their tests need: LUKS volumes, and a client
+    debhelper dh-dkms po-debconf curl cryptsetup-bin
     # libFuzzer, the sanitizers, and names in what they report
     clang-14 libclang-rt-14-dev llvm-14
     # the tests' disks, and one that boots

@@ -784,6 +784,64 @@ class Driver(Root):
         self.assertEqual(self.run_tool('fadump-driver', 'stop').returncode, 0)
         self.assertFalse(os.path.lexists(self.path(self.RULES)))
 
+    def luks(self, memory, granted):
+        """A root on a LUKS volume whose key slots take so much KiB, and a driver
+        that says what it is granted."""
+        self.device()
+        self.driver()
+        self.file('sys/module/fadump/parameters/boot_mem', '0\n')
+        volume = self.file('volume', b'')
+        os.truncate(volume, 32 << 20)
+        for kib in memory:
+            subprocess.run(
+                ['cryptsetup', 'luksAddKey' if kib != memory[0] else 'luksFormat',
+                 '--batch-mode', '--pbkdf', 'argon2id', '--pbkdf-memory',
+                 str(kib), '--pbkdf-force-iterations', '4',
+                 '--pbkdf-parallel', '1', volume] +
+                ([] if kib == memory[0] else ['-']),
+                input=b'secret' if kib == memory[0] else b'secret\nother',
+                check=True)
+        self.program('findmnt', 'echo /dev/mapper/root')
+        self.program('lsblk', f'echo "/dev/mapper/root ext4"; '
+                              f'echo "{volume} crypto_LUKS"; echo /dev/vda')
+        log = self.path('dmesg')
+        self.program('dmesg', f'cat {log}')
+        self.file('dmesg', ''.join(f'[ 1.0] fadump: registered, {mib} MiB are set '
+                                   'aside at a crash, 0 MB reserved\n'
+                                   for mib in granted))
+
+    def boot_mem(self):
+        with open(self.path('sys/module/fadump/parameters/boot_mem'),
+                  encoding='ascii') as f:
+            return f.read().strip()
+
+    def test_luks(self):
+        self.luks((64, 600 << 10), (512,))
+        proc = self.run_tool('fadump-driver', 'start')
+        self.assertEqual(proc.returncode, 0, proc.stderr)
+        self.assertEqual(self.boot_mem(), '984M')
+        # The log has not changed: the host grants no more.
+        self.assertIn('984 MiB of boot memory to open, and the host grants 512',
+                      proc.stderr)
+        told = self.run_tool('fadump-config', 'status').stdout
+        self.assertRegex(told, 'Warning: .*984 MiB.*512 MiB are granted.*'
+                               'boot-mem-max=984M')
+
+    def test_luks_granted(self):
+        self.luks((600 << 10,), (512, 1024))
+        proc = self.run_tool('fadump-driver', 'start')
+        self.assertEqual((proc.returncode, proc.stderr), (0, ''))
+        self.assertEqual(self.boot_mem(), '0')
+        self.assertIn('can be opened in boot memory (1024 MiB)',
+                      self.run_tool('fadump-config', 'test').stdout)
+
+    def test_luks_said(self):
+        self.luks((600 << 10,), (512,))
+        self.file('sys/module/fadump/parameters/boot_mem', '536870912\n')
+        proc = self.run_tool('fadump-driver', 'start')
+        self.assertEqual((proc.returncode, proc.stderr), (0, ''))
+        self.assertEqual(self.boot_mem(), '536870912')
+
     def test_no_device(self):
         self.assertEqual(self.run_tool('fadump-driver', 'start').returncode, 0)
         self.assertFalse(os.path.lexists(self.path(self.RULES)))
