@@ -511,6 +511,24 @@ class Boot(Root):
         self.assertEqual(self.read('saves'), 'x\n')
         self.assertEqual(self.read(self.ISSUE), '')
 
+    def host_reads(self, then):
+        self.program('echo', 'echo "echo: write error: Device or resource busy" >&2\n'
+                             f'{then}\nexit 1')
+
+    def test_host_reads(self):
+        self.host_reads(f'(sleep 2; rm {self.path(self.RELEASE)}) >/dev/null 2>&1 &')
+        proc = self.boot('exit 0')
+        self.assertEqual(proc.returncode, 0, proc.stderr)
+        self.assertRegex(proc.stdout, '(?s)the host is reading.*all memory is back')
+        self.assertEqual(self.read(self.ISSUE), '')
+
+    def test_host_reads_on(self):
+        self.host_reads('')
+        proc = self.boot('exit 0', 'STALL=2\n')
+        self.assertEqual(proc.returncode, 1)
+        self.assertIn('was not released', proc.stdout)
+        self.assertIn('its memory is not back', self.read(self.ISSUE))
+
     def test_wrong_configuration_keeps(self):
         """A save that is told nonsense fails, and says 2."""
         proc = self.boot('exit 2', 'RETRIES=0\n')
