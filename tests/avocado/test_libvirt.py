@@ -11,7 +11,7 @@ import xml.etree.ElementTree as ET
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from fadump_test import FADUMP, FadumpTest, build, full_only, main
+from fadump_test import FADUMP, MIB, FadumpTest, build, full_only, main
 from vmtest import libvirt
 from vmtest.libvirt import Domain, Libvirt, VirshError
 
@@ -171,6 +171,43 @@ class Live(LibvirtTest):
         self.assert_saved(domain)
         self.release(domain)
         self.assert_released(domain, full)
+
+    @full_only
+    def test_memory_device(self):
+        """A domain with <maxMemory>, and a DIMM that it gets while it runs: in
+        the dump, hidden, and back.
+
+        :avocado: tags=libvirt,machine:q35
+        """
+        domain = self.domain(
+            cmdline='memhp_default_state=online_movable',
+            extra="<maxMemory slots='4' unit='MiB'>4096</maxMemory>"
+                  "<cpu><numa><cell id='0' cpus='0' memory='1' unit='GiB'/>"
+                  "</numa></cpu>")
+        before = domain.mem_total()
+        dimm = self.path('dimm.xml')
+        with open(dimm, 'w', encoding='utf-8') as f:
+            f.write("<memory model='dimm'><target><size unit='MiB'>512</size>"
+                    '<node>0</node></target></memory>')
+        domain.virsh('attach-device', dimm, '--live')
+
+        def wait_dimm():
+            domain.wait_for('the DIMM', lambda: domain.mem_total() >=
+                            before + 496 * MIB)
+        wait_dimm()
+        domain.memory += 512 * MIB
+        self.assert_crash(domain)
+        self.assertLess(domain.mem_total(), before)
+        self.assert_saved(domain)
+        self.release(domain)
+        wait_dimm()
+        self.assert_registered(domain)
+        # libvirt and the guest agree on what there is
+        self.assertIn("<currentMemory unit='KiB'>1572864</currentMemory>",
+                      domain.virsh('dumpxml'))
+        domain.virsh('detach-device', dimm, '--live')
+        domain.wait_for('the DIMM to go', lambda: domain.mem_total() <=
+                        before + 16 * MIB)
 
     @full_only
     def test_abi(self):
