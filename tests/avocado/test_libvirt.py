@@ -173,6 +173,28 @@ class Live(LibvirtTest):
         self.assert_released(domain, full)
 
     @full_only
+    def test_migrate(self):
+        """From one host to another while it is registered, and back while its
+        dump is held.
+
+        :avocado: tags=libvirt,machine:q35
+        """
+        other = Libvirt(self.path('other'))
+        self.addCleanup(other.close)
+        domain = self.domain()
+        full = domain.mem_total()
+        domain.migrate(other)
+        self.assertEqual(domain.state(), 'running (migrated)')
+        self.assertEqual(domain.cmd(f'cat {FADUMP}/registered'), '1')
+        domain.crash()
+        self.assert_captured(domain)
+        domain.migrate(self.libvirt)
+        self.assert_captured(domain)
+        self.assert_saved(domain)
+        self.release(domain)
+        self.assert_released(domain, full)
+
+    @full_only
     def test_memory_device(self):
         """A domain with <maxMemory>, and a DIMM that it gets while it runs: in
         the dump, hidden, and back.

@@ -81,6 +81,10 @@ class Libvirt:
         with open(os.path.join(self.dir, 'conf', 'libvirt', 'qemu.conf'), 'w',
                   encoding='ascii') as f:
             f.write('stdio_handler = "file"\n')
+        # two are two hosts, between which a domain can migrate
+        with open(os.path.join(self.dir, 'conf', 'libvirt', 'virtqemud.conf'),
+                  'w', encoding='ascii') as f:
+            f.write(f'host_uuid = "{uuid.uuid4()}"\n')
         self._children = []
         with open(self.log, 'w', encoding='ascii') as log:
             self.daemon = self.popen([daemon], stdout=log,
@@ -183,6 +187,8 @@ class Domain(Guest):
     """A guest of Guest's kind that libvirt runs. It has no monitor of its
     own: see virsh()."""
 
+    migrated = 0
+
     def __init__(self, libvirt, logdir, *, kernel, name='guest', machine='q35',
                  vcpus=1, memory='1G', fadump="<fadump model='virtio'/>",
                  devices='', commandline='', **options):
@@ -230,6 +236,25 @@ class Domain(Guest):
 
     def virsh(self, command, *args):
         return self.libvirt.virsh(command, self.name, *args)
+
+    def socket(self, name):
+        """QEMU deletes its own when one elsewhere has taken over."""
+        return super().socket(f'{name}{self.migrated or ""}')
+
+    def migrate(self, libvirt):
+        """To another daemon, live."""
+        path = os.path.join(libvirt.dir, 'run', 'libvirt', libvirt.socket)
+        old = self.socket('port')
+        self.migrated += 1
+        changed = os.path.join(libvirt.dir, 'migrated.xml')
+        with open(changed, 'w', encoding='utf-8') as f:
+            f.write(self.virsh('dumpxml', '--migratable').replace(
+                old, self.socket('port')))
+        self.virsh('migrate', '--live', '--xml', changed, '--desturi',
+                   f'qemu+unix:///session?mode=direct&socket={path}',
+                   '--migrateuri', 'tcp://127.0.0.1')
+        self.libvirt = libvirt
+        self.attach()
 
     def state(self):
         return self.virsh('domstate', '--reason')
