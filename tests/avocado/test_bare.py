@@ -493,6 +493,16 @@ class Caches(Bare):
         self.assertGreater(int(last[0][1]['ram']), guest.memory - 2 * MIB)
         guest.close()
 
+    def test_sections(self):
+        """A vCPU's TLB, which has numbers of sections of the memory map, while
+        another one changes that.
+
+        :avocado: tags=machine:q35
+        """
+        guest = self.new_guest(bare='idle remap wait', memory='256M',
+                               vcpus=2).start()
+        guest.wait_bare('remapped', timeout=120 * build.TIMEOUT_SCALE)
+
     def test_migration_after(self):
         """Of a guest with a dump, and with other content in boot memory.
 

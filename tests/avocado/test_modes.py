@@ -512,7 +512,8 @@ class Discard(Modes):
         guest.cmd(f'echo {start:#x} {length:#x} > {FADUMP}/discard')
         guest.cmd(f'echo {load.paddr:#x} {load.filesz:#x} > {FADUMP}/discard')
         self.assertFalse(any(any(read(*e)) for e in edges))
-        self.assertLess(self.resident(guest), before - 64 * MIB)
+        # KASLR decides how much of the kernel lies in that range.
+        self.assertLess(self.resident(guest), before - 24 * MIB)
         self.release(guest)
         self.assertFalse(guest.exists(f'{FADUMP}/discard'))
         self.assert_quiet(guest)

@@ -22,6 +22,7 @@
  *	register unregister
  *	trigger triple reset hang	end, with known registers
  *	smi		stay in SMM for ever, with SMI_EAX in eax (q35)
+ *	remap		change the memory map while another vCPU reads the HPET
  *	desc		read the descriptor; the next ones need it
  *	map regs verify held-code held-io	check it against the dump
  *	stale		run what is at CODE_ADDR, and say what should have run
@@ -54,6 +55,18 @@
 #define SMRAM_OPEN	0x4a00
 #define SMRAM_CLOSED	0x0a00
 #define APM_CONTROL	0xb2
+
+/* Where the second vCPU starts, what it says there, and how it is told to */
+#define READER		0x7000
+#define READER_STATE	(READER + 0x80)
+#define READER_READS	1
+#define READER_DIFFERS	2
+#define APIC_ICR_LOW	((volatile uint32_t *)0xfee00300)
+#define APIC_ICR_HIGH	((volatile uint32_t *)0xfee00310)
+#define APIC_INIT	0x4500
+#define APIC_STARTUP	0x4600
+#define REMAPS		5000
+#define HPET		0xfed00000
 
 /* multiboot's */
 #define MULTIBOOT_CMDLINE	16
@@ -159,6 +172,56 @@ static void do_smi(void)
 	die("no SMI");
 }
 
+static void do_remap(void)
+{
+	static const uint8_t code[] = {
+		0x8c, 0xc8,		/* mov %cs, %ax */
+		0x8e, 0xc0,		/* mov %ax, %es */
+		/* a data segment of 4 GiB, which stays in real mode */
+		0x2e, 0x0f, 0x01, 0x16, 0x50, 0x00,	/* lgdt %cs:0x50 */
+		0x0f, 0x20, 0xc0,	/* mov %cr0, %eax */
+		0x0c, 0x01,		/* or $1, %al */
+		0x0f, 0x22, 0xc0,	/* mov %eax, %cr0 */
+		0xbb, 0x08, 0x00,	/* mov $8, %bx */
+		0x8e, 0xdb,		/* mov %bx, %ds */
+		0x24, 0xfe,		/* and $~1, %al */
+		0x0f, 0x22, 0xc0,	/* mov %eax, %cr0 */
+		0x66, 0xbe, HPET & 0xff, HPET >> 8 & 0xff, HPET >> 16 & 0xff,
+		HPET >> 24,		/* mov $HPET, %esi */
+		0x67, 0x66, 0x8b, 0x1e,	/* mov (%esi), %ebx */
+		/* movb $READER_READS, %es:0x80 */
+		0x26, 0xc6, 0x06, 0x80, 0x00, READER_READS,
+		0x67, 0x66, 0x3b, 0x1e,	/* cmp (%esi), %ebx */
+		0x74, 0xfa,		/* je .-4 */
+		/* movb $READER_DIFFERS, %es:0x80; cli; hlt */
+		0x26, 0xc6, 0x06, 0x80, 0x00, READER_DIFFERS, 0xfa, 0xf4,
+	};
+	static const u64 gdt[] = { 0, 0x00cf92000000ffff,
+				   15 | (READER + 0x40) << 16 };
+	volatile uint8_t *state = (void *)READER_STATE;
+	uint32_t dev = pci_find(PCI_VENDOR_VIRTIO, 0x1040 + VIRTIO_ID_FADUMP);
+	uint32_t command = pci_read16(dev, 4);
+	unsigned int i;
+
+	memcpy((void *)READER, code, sizeof(code));
+	memcpy((void *)(READER + 0x40), gdt, sizeof(gdt));
+	*state = 0;
+	*APIC_ICR_HIGH = 1 << 24;
+	*APIC_ICR_LOW = APIC_INIT;
+	*APIC_ICR_LOW = APIC_STARTUP | READER >> 12;
+	while (*state != READER_READS)
+		;
+	/* its BARs come and go, and with them sections of the memory map */
+	for (i = 0; i < REMAPS && *state == READER_READS; i++) {
+		pci_write32(dev, 4, command & ~2);
+		pci_write32(dev, 4, command | 2);
+	}
+	if (*state != READER_READS)
+		die("the HPET differs after %u changes of the memory map", i);
+	*APIC_ICR_LOW = APIC_INIT;
+	say("remapped");
+}
+
 static void fill(u64 with)
 {
 	uint32_t i;
@@ -248,6 +311,7 @@ static void do_action(const char *word)
 	ACTION("triple", do_end(crash_triple, crash_hang));
 	ACTION("hang", do_end(crash_hang, crash_end));
 	ACTION("smi", do_smi());
+	ACTION("remap", do_remap());
 	ACTION("desc", do_desc());
 	ACTION("map", dump_check_map());
 	ACTION("regs", dump_check_regs());
