@@ -51,8 +51,9 @@ static void test_boot_mem(void)
         { "-M q35 -m 6G -device fadump-dev,boot-mem=3G", 3 * GiB, 3 * GiB,
           { { 0, 2 * GiB }, { 4 * GiB, 1 * GiB } } },
         /* what fills no block, at each end of RAM, and the last block below */
-        { "-M q35 -m 2100M -device fadump-dev,boot-mem=128M", 128 * MiB,
-          640 * MiB, { { 0, B }, { 2 * GiB, 52 * MiB } } },
+        { "-M q35 -m 2100M -global mch.extended-tseg-mbytes=16 "
+          "-device fadump-dev,boot-mem=128M", 128 * MiB, 640 * MiB,
+          { { 0, B }, { 2 * GiB, 52 * MiB } } },
         { "-M pc -m 5200M -device fadump-dev,boot-mem=128M", 128 * MiB,
           1408 * MiB, { { 0, B }, { 3 * GiB - B, B },
                         { 4 * GiB + 2048 * MiB, 80 * MiB } } },
