@@ -256,7 +256,7 @@ void fadump_hold_restore(FadumpHold *h, uint64_t copy_max)
         return;
     }
     quiet = fadump_quiesce_begin(&ok);
-    /* what a disk still writes from there would be gone; the next reset, then */
+    /* what a disk still writes from there would be gone: the next reset */
     if (ok && !fadump_ram_has_requests()) {
         put_back(h, size <= copy_max);
     }

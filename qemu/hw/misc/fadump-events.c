@@ -115,7 +115,7 @@ void fadump_tell(VirtIOFadump *s, uint64_t size)
 
 /*
  * What firmware is told of changes at a reset only. And where RAM has moved,
- * and firmware keeps some of it from the guest: nobody but firmware may see what
+ * of which firmware keeps some from the guest: nobody but firmware may see what
  * was there, and firmware may find nothing there that a guest could prepare.
  */
 static void fadump_next_boot(VirtIOFadump *s)

@@ -28,7 +28,8 @@ typedef struct RamListener {
 
 /*
  * Whether @addr is of memory that is plugged, which the machine's own interface
- * has for it, and of which NUMA node: a DIMM's, but no NVDIMM's, or virtio-mem's.
+ * has for it, and of which NUMA node: a DIMM's, but no NVDIMM's, or
+ * virtio-mem's.
  */
 static bool find_plugged(const MemoryDeviceInfoList *devices, uint64_t addr,
                          uint32_t *node)

@@ -581,7 +581,7 @@ static void test_vmem(const void *opaque)
     stop(f);
 }
 
-/* On both sides of a migration it is held, and the release waits for its end. */
+/* On both sides of a migration it is held; the release waits for its end. */
 static void test_vmem_migrate(const void *opaque)
 {
     Fadump *src = start_and_probe(opaque, ""), *dst;

@@ -220,7 +220,7 @@ static void test_writes(const void *opaque)
     f = start_and_probe(opaque, options);
     fill_ram(f);
     assert_register(f, OK);
-    /* at a crash, and at the reset after which RAM would have its place again */
+    /* at a crash, and at the reset after which RAM would have its old place */
     for (i = 0; i < 2; i++, fill++) {
         Other blk = start_blk(f);
 
@@ -354,7 +354,7 @@ static void test_share(const void *opaque)
     f = start_faulty(opaque, "pwritev", options);
     fill_ram(f);
     assert_register(f, OK);
-    /* at a crash, and at the reset after which RAM would have its place again */
+    /* at a crash, and at the reset after which RAM would have its old place */
     for (i = 0; i < 2; i++, fill++) {
         Other share = start_blk(f);
 

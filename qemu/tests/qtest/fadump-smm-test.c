@@ -35,7 +35,8 @@
 #define RAM (512 * MiB)
 #define MACHINE(name, type, opts, method) \
     { name, "-M " type " -m 512M -smp 2 -device VGA -device fadump-dev," \
-      "boot-mem=128M,full-room=off" opts, { { 0, RAM } }, { { 0, B } }, false, method }
+      "boot-mem=128M,full-room=off" opts, { { 0, RAM } }, { { 0, B } }, \
+      false, method }
 
 static const Machine smm_machines[] = {
     MACHINE("q35/512M", "q35", "", 0),
@@ -192,7 +193,7 @@ static void lock_smram(Fadump *f)
     write_reg(f, REG_SMRAM, D_LCK | G_SMRAME | C_BASE_SEG);
 }
 
-/* What SMM will see as TSEG is what firmware, with TSEG open, has written to. */
+/* What SMM will see as TSEG is what firmware has written to, TSEG open. */
 static bool check_view(Fadump *f)
 {
     g_autofree char *tree = qtest_hmp(f->qts, "info mtree -f");

@@ -120,7 +120,7 @@ struct VirtIOFadump {
      */
     uint64_t boot_size;
     GArray *boot;
-    /* the size that firmware has been told of since the last reset; 0: all RAM */
+    /* what firmware has been told of since the last reset; 0: all RAM */
     uint64_t told;
     /* what the guest registered, size 0 for none */
     FadumpRange vmcoreinfo;

@@ -25,10 +25,9 @@ typedef struct FadumpRamRun {
 } FadumpRamRun;
 
 /*
- * System RAM, DIMMs and what of virtio-mem is plugged, no ROM, no VGA, no memory
- * of devices: an array of
- * FadumpRamRun, ascending. The caller frees. Under the BQL. NULL with @errp
- * set if some of it is not page aligned.
+ * System RAM, DIMMs and what of virtio-mem is plugged, no ROM, no VGA, no
+ * memory of devices: an array of FadumpRamRun, ascending. The caller frees.
+ * Under the BQL. NULL with @errp set if some of it is not page aligned.
  */
 GArray *fadump_ram_runs(Error **errp);
 
