@@ -124,7 +124,8 @@ class Distro(DistroTest):
         guest.crash()
         self.assert_production(guest, before, mem_total)
         self.assertEqual(len(guest.boots), 2, 'more than one reboot')
-        self.assertGreaterEqual(guest.main_rss('large'), LARGE)
+        guest.wait_for('1.2 GB in memory, again',
+                       lambda: guest.main_rss('large') >= LARGE)
         self.assert_started_after(guest, 'large')
         self.assertEqual(guest.qmp.count('FADUMP_CAPTURED'), 1)
         self.assertEqual(guest.qmp.count('FADUMP_FAILED'), 0)

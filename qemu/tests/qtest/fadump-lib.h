@@ -294,7 +294,7 @@ typedef struct Other {
     QVirtQueue *vq;
 } Other;
 
-/* The one in @slot, with those of @features that it has; only the first queue */
+/* The one in @slot, with those of @features that it has, and its first queue */
 Other start_other(Fadump *f, unsigned slot, uint64_t features);
 void stop_other(Fadump *f, Other *o);
 
