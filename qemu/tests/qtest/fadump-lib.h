@@ -37,7 +37,7 @@
 #define WINDOW_BAR 4
 #define FW_CFG_DESC "etc/fadump-dump"
 /* FADUMP_TIMEOUT_SCALE times as long, for a QEMU that is slow */
-#define TIMEOUT_US (120 * timeout_scale() * G_USEC_PER_SEC)
+#define TIMEOUT_US (INT64_C(120) * timeout_scale() * G_USEC_PER_SEC)
 
 /* boot memory of the machines, unless Fadump.ask says otherwise */
 #define B (128 * MiB)
