@@ -111,6 +111,7 @@ class Modes(FadumpTest):
 class Host(Modes):
     """Boot memory goes to host memory."""
 
+    @full_only
     def test_move(self):
         """
         :avocado: tags=machine:q35,kernel:6.1

@@ -9,11 +9,21 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from fadump_test import FADUMP, FadumpTest, VMCORE, main
+from fadump_test import FADUMP, FadumpTest, VMCORE, full_only, main
 
 
 class Systemd(FadumpTest):
     """One guest, one way out of a running system after the other."""
+
+    def start(self):
+        kernel = self.kernel('6.1')
+        disk = self.disk(size='256M')
+        disk.put(kernel.vmlinuz, 'vmlinuz')
+        disk.put(kernel.initramfs, 'initrd')
+        guest = self.guest('6.1', initrd=kernel.systemd, vcpus=2, disks=[disk])
+        self.assertEqual(guest.cmd('cat /proc/1/comm'), 'systemd')
+        self.assert_up(guest)
+        return guest, guest.mem_total()
 
     def assert_up(self, guest):
         """systemd says that all it has started is well."""
@@ -43,14 +53,7 @@ class Systemd(FadumpTest):
         """
         :avocado: tags=machine:q35,kernel:6.1
         """
-        kernel = self.kernel('6.1')
-        disk = self.disk(size='256M')
-        disk.put(kernel.vmlinuz, 'vmlinuz')
-        disk.put(kernel.initramfs, 'initrd')
-        guest = self.guest('6.1', initrd=kernel.systemd, vcpus=2, disks=[disk])
-        self.assertEqual(guest.cmd('cat /proc/1/comm'), 'systemd')
-        self.assert_up(guest)
-        full = guest.mem_total()
+        guest, full = self.start()
         before = self.go_down(guest, 'systemctl reboot',
                               'systemd-shutdown[1]: Rebooting.')
         self.assertIn('Using hardware watchdog', before)
@@ -73,7 +76,13 @@ class Systemd(FadumpTest):
         self.release(guest)
         self.assert_released(guest, full)
 
-        # It is registered again, and this goes past systemd's own shutdown.
+    @full_only
+    def test_past_shutdown(self):
+        """
+        :avocado: tags=machine:q35,kernel:6.1
+        """
+        guest, full = self.start()
+        # This goes past systemd's own shutdown.
         before = self.go_down(guest, 'reboot -f', 'Restarting system')
         self.assertNotIn('systemd-shutdown', before)
         self.assert_up(guest)

@@ -117,7 +117,6 @@ class Tools(FadumpTest):
             self.assertIn('sysrq: Trigger a crash', log)
             os.unlink(dump)
 
-    @full_only
     def test_6_1(self):
         """
         :avocado: tags=machine:q35,kernel:6.1
@@ -131,6 +130,7 @@ class Tools(FadumpTest):
         """
         self.check('6.12', 'pc')
 
+    @full_only
     def test_7(self):
         """makedumpfile 1.7.6 and 1.7.8 take slab pages of these kernels for
         user memory, so that may not be left out.
