@@ -836,16 +836,24 @@ void fadump_add_smm_tests(void)
 
     for (i = 0; i < ARRAY_SIZE(smm_machines); i++) {
         const Machine *m = &smm_machines[i];
+        /* each takes up to half a minute, so all of them with -m slow only */
+        bool all = i == 0 || g_test_slow();
 
-        add_test("smm-rounds", m, test_rounds);
-        add_test("smm-other-size", m, test_other_size);
-        add_test("smm-full", m, test_full);
+        if (all || m->method == VIRTIO_FADUMP_METHOD_SWAPPED) {
+            add_test("smm-rounds", m, test_rounds);
+        }
+        if (all) {
+            add_test("smm-other-size", m, test_other_size);
+            add_test("smm-full", m, test_full);
+        }
     }
     add_test("smm-open", Q35_512M, test_open);
-    add_test("smm-open", Q35_512M_MEMFD, test_open);
+    if (g_test_slow()) {
+        add_test("smm-open", Q35_512M_MEMFD, test_open);
+        add_test("smm-migrate", Q35_512M_MEMFD, test_migrate);
+    }
     add_test("smm-wakeup", Q35_512M, test_wakeup);
     add_test("smm-migrate", Q35_512M, test_migrate);
-    add_test("smm-migrate", Q35_512M_MEMFD, test_migrate);
     add_test("smm-migrate-open", Q35_512M, test_migrate_open);
     add_test("smm-migrate-hostile", Q35_512M, test_migrate_hostile);
     add_test("smm-snapshot", Q35_512M, test_snapshot);
