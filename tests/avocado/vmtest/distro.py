@@ -102,7 +102,11 @@ class DistroGuest(Guest):
 
     def wait_boot(self, timeout=2 * BOOT_TIMEOUT):
         # An installed system takes its time.
-        return super().wait_boot(timeout)
+        boot = super().wait_boot(timeout)
+        # The rest of a command that a reboot cut through is read by this boot's
+        # shell: what that says is no answer to the next command.
+        self.run(':')
+        return boot
 
     def wait_login(self, timeout=2 * BOOT_TIMEOUT):
         """The login prompt of the boot that runs now."""
@@ -145,8 +149,8 @@ class DistroGuest(Guest):
                     not units - self.units())
         deadline = time.monotonic() + timeout
         while True:
-            self.wait_boot(max(1, deadline - time.monotonic()))
             try:
+                self.wait_boot(max(1, deadline - time.monotonic()))
                 self.wait_for('production', back,
                               max(1, deadline - time.monotonic()))
                 return
