@@ -8,7 +8,8 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from fadump_test import FadumpTest, MIB, build, full_only, main
+from fadump_test import FadumpTest, MIB, abi, build, full_only, main
+from vmtest.guest import parse_size
 from vmtest.preserved import Preserved
 
 
@@ -17,8 +18,8 @@ class PreservedHash(FadumpTest):
         if build.accel() != 'tcg':
             self.skipTest('stops at the reset vector, which needs TCG')
 
-    def check(self, kernel, machine, memory, low_ram, **options):
-        preserved = Preserved(self, memory, low_ram)
+    def check(self, kernel, machine, memory, low_ram, dimms=(), **options):
+        preserved = Preserved(self, memory, low_ram, dimms)
         guest = self.new_guest(kernel, vcpus=2,
                                **{**preserved.options(machine), **options})
         guest.boot()
@@ -35,7 +36,12 @@ class PreservedHash(FadumpTest):
                   'rm /tmp/dump', timeout=300)
         changed, checked = preserved.changed(guest, descriptor)
         self.assertGreater(checked, 0)
-        self.assertEqual(changed, [], 'preserved memory changed (file offsets)')
+        self.assertEqual(changed, [], 'preserved memory changed')
+        plugged = [r for r in descriptor.ranges
+                   if r['flags'] & abi.RANGE_F_HOTPLUG]
+        self.assertEqual(sum(r['len'] for r in plugged
+                             if r['where'] == abi.WHERE_IN_PLACE),
+                         sum(map(parse_size, dimms)))
         self.release(guest)
         guest.close()
         preserved.close()
@@ -60,6 +66,15 @@ class PreservedHash(FadumpTest):
         :avocado: tags=machine:pc,kernel:6.12
         """
         self.check('6.12', 'pc', '5G', 3072 * MIB)
+
+    @full_only
+    def test_dimms(self):
+        """DIMMs that the boot with the dump does not see.
+
+        :avocado: tags=machine:q35,kernel:6.12
+        """
+        self.check('6.12', 'q35', '1G', 2048 * MIB, ('512M', '1G'),
+                   cmdline='memhp_default_state=online_movable')
 
     def test_pvh(self):
         """An ELF kernel with a PVH entry: QEMU itself places the initrd.
