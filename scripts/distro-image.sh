@@ -16,6 +16,7 @@
 #   bookworm | trixie    that Debian, with fadump-virtio-dkms and fadump-tools
 #   6.1 | 6.12 | 7       its kernel (default: the suite's own)
 #   kdump                with Debian's kdump-tools, as it comes
+#   remote               with what sends a dump to another machine, and takes it there
 #   driver | plain       of our packages the driver only, or none
 #
 # so bookworm, trixie-7, bookworm-6.12-kdump, bookworm-plain-kdump. Our packages
@@ -38,10 +39,11 @@ mke2fs_packages=(e2fsprogs libext2fs2t64 libcom-err2 libblkid1 libuuid1 libc6 li
     zlib1g)
 
 # What a server has, and what it takes to boot it in each way
-server_packages=(systemd-sysv dbus systemd-timesyncd openssh-server ca-certificates
+common_packages=(systemd-sysv dbus systemd-timesyncd openssh-server ca-certificates
     initramfs-tools busybox zstd dkms gcc make makedumpfile
     grub-pc grub-efi-amd64-bin grub-efi-amd64-signed shim-signed mokutil)
 kdump_packages=(kdump-tools kexec-tools)
+remote_packages=(curl nfs-common nfs-kernel-server nginx)
 
 # The disk: a GPT with room for GRUB's core, the EFI system partition, the root
 sectors=$((4 * 1024 * 2048))
@@ -61,6 +63,7 @@ parse_name() {
     local word words
     IFS=- read -ra words <<<"$1"
     suite=${words[0]} series='' kdump='' ours=all
+    server_packages=("${common_packages[@]}")
     case $suite in
     bookworm | trixie) ;;
     *) die "'$1' does not begin with bookworm or trixie" "see the head of scripts/distro-image.sh" ;;
@@ -68,6 +71,7 @@ parse_name() {
     for word in "${words[@]:1}"; do
         case $word in
         kdump) kdump=1 ;;
+        remote) server_packages+=("${remote_packages[@]}") ;;
         driver | plain) ours=$word ;;
         6.1 | 6.12 | 7) series=$word ;;
         *) die "'$word' in '$1' is unknown" "see the head of scripts/distro-image.sh" ;;
