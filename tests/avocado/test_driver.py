@@ -10,8 +10,8 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from fadump_test import (FADUMP, FULL, FadumpTest, MIB, VMCORE, full_only,
-                         main)
+from fadump_test import (FADUMP, FULL, FadumpTest, MIB, VMCORE, build,
+                         full_only, main)
 
 CAP_SYS_RAWIO = 17
 PANIC = 'echo c > /proc/sysrq-trigger'
@@ -269,8 +269,27 @@ class Kdump(Driver):
         """
         self.check_busy('crash_kexec_post_notifiers')
 
+    def assert_goes_first(self, guest, first):
+        """Whether kdump does, as guest and host see it."""
+        guest.wait_for(f'the host to see that kdump goes first: {first}',
+                       lambda: guest.qmp.cmd('query-fadump')['will-yield'] ==
+                       first, 60 * build.TIMEOUT_SCALE)
+        self.assertEqual(guest.cmd(f'cat {FADUMP}/kdump_first'),
+                         str(int(first)))
+        said = [line for line in guest.cmd('dmesg').splitlines()
+                if 'kdump kernel' in line and 'fadump: ' in line]
+        self.assertIn('goes first at a panic: unload' if first else
+                      'no kdump kernel goes first', said[-1])
+
     def check_wins(self, cmdline=''):
         guest = self.loaded(cmdline)
+        self.assert_goes_first(guest, True)
+        guest.cmd('echo 1 > /sys/module/fadump/parameters/prefer')
+        self.assert_goes_first(guest, False)
+        guest.cmd('echo 0 > /sys/module/fadump/parameters/prefer')
+        # A registration finds out at once.
+        guest.cmd(f'echo 1 > {FADUMP}/registered')
+        self.assert_goes_first(guest, True)
         start = len(guest.qmp.poll())
         guest.crash()
         # That is kdump's kernel, which has its own dump, and is no crash.

@@ -76,7 +76,7 @@ class Commands(FadumpTest):
                                  info['save']['total'])
         if info['early']:
             self.assertEqual(info['state'], 'idle')
-        if info['yielded']:
+        if info['yielded'] or info['will-yield']:
             self.assertEqual(info['state'], 'registered')
         return info
 

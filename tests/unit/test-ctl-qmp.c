@@ -417,6 +417,8 @@ static void test_query(void)
           NULL);
     query("{\"return\": {\"state\": \"registered\", \"yielded\": true, "
           INFO "}, \"id\": @}\n", 0, NULL);
+    query("{\"return\": {\"state\": \"registered\", \"will-yield\": true, "
+          INFO "}, \"id\": @}\n", 0, NULL);
     query("{\"return\": {\"state\": \"a new one\", " INFO ", \"new\": {}}, "
           "\"id\": @}\n", 0, NULL);
     query("{\"return\": {\"state\": \"dump-available\", " INFO "}, "

@@ -29,6 +29,9 @@ static const char *state_meaning(const FadumpInfo *info)
         return info->yielded ?
                " (the guest's own crash kernel has taken over; its death will "
                "be captured)" :
+               info->will_yield ?
+               " (a panic goes to the guest's own crash kernel, which is "
+               "loaded; any other death will be captured)" :
                " (a crash will be captured)";
     }
     if (!strcmp(info->state, "idle")) {

@@ -135,6 +135,7 @@ FadumpInfo *fadump_info_parse(json_object *obj, GError **errp)
         !get_number(obj, what, "max-boots", &info->max_boots, errp)) {
         return NULL;
     }
+    get_bool(obj, what, "will-yield", &info->will_yield, NULL);
     get_bool(obj, what, "yielded", &info->yielded, NULL);
     if (json_object_object_get_ex(obj, "dump", &member)) {
         info->dump = dump_info_parse(member, errp);

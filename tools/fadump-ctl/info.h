@@ -31,7 +31,7 @@ typedef struct SaveInfo {
 
 typedef struct FadumpInfo {
     char *state;
-    bool early, yielded;
+    bool early, will_yield, yielded;
     uint64_t boot_mem, max_boots;
     DumpInfo *dump;
     SaveInfo *save;

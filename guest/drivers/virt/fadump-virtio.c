@@ -379,6 +379,8 @@ static void fadump_virtio_trigger(void *priv, enum fadump_trigger what)
 		[FADUMP_TRIGGER_PANIC]	    = VIRTIO_FADUMP_TRIGGER_PANIC,
 		[FADUMP_TRIGGER_YIELD]	    = VIRTIO_FADUMP_TRIGGER_YIELD,
 		[FADUMP_TRIGGER_UNREGISTER] = VIRTIO_FADUMP_TRIGGER_UNREGISTER,
+		[FADUMP_TRIGGER_WILL_YIELD] = VIRTIO_FADUMP_TRIGGER_WILL_YIELD,
+		[FADUMP_TRIGGER_WONT_YIELD] = VIRTIO_FADUMP_TRIGGER_WONT_YIELD,
 	};
 	struct fadump_virtio *fv = priv;
 	__le32 val = cpu_to_le32(values[what]);

@@ -72,6 +72,15 @@ static void virtio_fadump_get_config(VirtIODevice *vdev, uint8_t *data)
     memcpy(data, &config, sizeof(config));
 }
 
+static bool fadump_expect_yield(VirtIOFadump *s, bool expected)
+{
+    if (fadump_state(s) != VIRTIO_FADUMP_STATE_REGISTERED) {
+        return false;
+    }
+    s->will_yield = expected;
+    return true;
+}
+
 /* Runs in the vCPU that writes, which may be in NMI context in the guest. */
 static void virtio_fadump_set_config(VirtIODevice *vdev, const uint8_t *data)
 {
@@ -94,6 +103,11 @@ static void virtio_fadump_set_config(VirtIODevice *vdev, const uint8_t *data)
         break;
     case VIRTIO_FADUMP_TRIGGER_UNREGISTER:
         done = fadump_event(s, FADUMP_EVENT_UNREGISTER);
+        break;
+    case VIRTIO_FADUMP_TRIGGER_WILL_YIELD:
+    case VIRTIO_FADUMP_TRIGGER_WONT_YIELD:
+        done = fadump_expect_yield(s, trigger ==
+                                   VIRTIO_FADUMP_TRIGGER_WILL_YIELD);
         break;
     }
     if (!done) {

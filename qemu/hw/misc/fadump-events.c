@@ -72,6 +72,7 @@ static void fadump_forget_regions(VirtIOFadump *s)
 {
     s->vmcoreinfo = s->crash_note = (FadumpRange) { 0 };
     s->nr_dests = 0;
+    s->will_yield = false;
 }
 
 void fadump_publish(VirtIOFadump *s)

@@ -52,7 +52,8 @@ void hmp_info_fadump(Monitor *mon, const QDict *qdict)
     }
     monitor_printf(mon, "state: %s%s%s\n", FadumpState_str(info->state),
                    info->early ? ", armed early" : "",
-                   info->yielded ? ", yielded to a crash kernel" : "");
+                   info->yielded ? ", yielded to a crash kernel" :
+                   info->will_yield ? ", a crash kernel would go first" : "");
     monitor_printf(mon, "boot memory: %" PRIu64 " MiB\n",
                    info->boot_mem / MiB);
     if (info->dump) {

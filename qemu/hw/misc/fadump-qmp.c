@@ -113,6 +113,7 @@ FadumpInfo *qmp_query_fadump(Error **errp)
     info = g_new0(FadumpInfo, 1);
     info->state = fadump_state(s);
     info->early = s->early && s->life == FADUMP_LIFE_IDLE;
+    info->will_yield = s->will_yield;
     info->yielded = s->life == FADUMP_LIFE_YIELDED;
     info->boot_mem = boot_mem(s);
     info->max_boots = s->max_boots;

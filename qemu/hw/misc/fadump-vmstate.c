@@ -124,6 +124,16 @@ static bool fadump_load_note_ok(VirtIOFadump *s, const FadumpRange *r,
     return true;
 }
 
+static bool fadump_load_yield_ok(VirtIOFadump *s, Error **errp)
+{
+    if (s->will_yield && fadump_state(s) != VIRTIO_FADUMP_STATE_REGISTERED) {
+        error_setg(errp, "fadump-dev: state %s, in which a crash would be "
+                   "yielded, in the stream", fadump_life_state_name(s->life));
+        return false;
+    }
+    return true;
+}
+
 static bool fadump_load_dests_ok(VirtIOFadump *s, Error **errp)
 {
     bool registered = fadump_state(s) == VIRTIO_FADUMP_STATE_REGISTERED;
@@ -166,6 +176,7 @@ static void fadump_load_timer(VirtIOFadump *s)
 static bool fadump_load(VirtIOFadump *s, Error **errp)
 {
     if (!fadump_load_life_ok(s, errp) || !fadump_load_boot_ok(s, errp) ||
+        !fadump_load_yield_ok(s, errp) ||
         !fadump_load_note_ok(s, &s->vmcoreinfo, VIRTIO_FADUMP_VMCOREINFO_MAX,
                              errp) ||
         !fadump_load_note_ok(s, &s->crash_note, VIRTIO_FADUMP_CRASH_NOTE_MAX,
@@ -190,7 +201,7 @@ static void fadump_load_nothing(VirtIOFadump *s)
     s->vmcoreinfo = s->crash_note = (FadumpRange) { 0 };
     s->nr_dests = s->nr_lost = s->nr_boots = 0;
     s->desc_size = 0;
-    s->held_full = false;
+    s->held_full = s->will_yield = false;
     timer_del(s->boot_timer);
     fadump_set_boot(s, s->boot_mem);
     fadump_show_window(s, false);
@@ -287,6 +298,7 @@ const VMStateDescription vmstate_virtio_fadump_device = {
         VMSTATE_UINT32(cause_cpu, VirtIOFadump),
         VMSTATE_BOOL(driver_seen, VirtIOFadump),
         VMSTATE_BOOL(notify_pending, VirtIOFadump),
+        VMSTATE_BOOL(will_yield, VirtIOFadump),
         VMSTATE_TIMER_PTR(boot_timer, VirtIOFadump),
         VMSTATE_END_OF_LIST()
     },

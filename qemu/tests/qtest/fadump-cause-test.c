@@ -85,6 +85,45 @@ static void die(Fadump *f, Death how)
     }
 }
 
+/* A crash kernel of the guest's own is loaded, and would go first. */
+static void test_will_yield(const void *opaque)
+{
+    Fadump *f = start_and_probe(opaque, "");
+
+    assert_register(f, OK);
+    g_assert_false(query_flag(f, "will-yield"));
+    trigger(f, VIRTIO_FADUMP_TRIGGER_WILL_YIELD);
+    trigger(f, VIRTIO_FADUMP_TRIGGER_WILL_YIELD);
+    g_assert_true(query_flag(f, "will-yield"));
+    g_assert_false(query_flag(f, "yielded"));
+    trigger(f, VIRTIO_FADUMP_TRIGGER_WONT_YIELD);
+    g_assert_false(query_flag(f, "will-yield"));
+
+    /* it ends with the registration */
+    trigger(f, VIRTIO_FADUMP_TRIGGER_WILL_YIELD);
+    assert_request(f, UNREGISTER, OK);
+    g_assert_false(query_flag(f, "will-yield"));
+    assert_register(f, OK);
+    g_assert_false(query_flag(f, "will-yield"));
+    trigger(f, VIRTIO_FADUMP_TRIGGER_WILL_YIELD);
+    probe(f);
+    assert_state(f, IDLE);
+    g_assert_false(query_flag(f, "will-yield"));
+
+    /* and is no more than a word: a crash is one */
+    assert_register(f, OK);
+    trigger(f, VIRTIO_FADUMP_TRIGGER_WILL_YIELD);
+    guest_reset(f);
+    wait_count(f, &f->captured, 1, "guest-reset");
+    g_assert_false(query_flag(f, "will-yield"));
+    probe(f);
+    trigger(f, VIRTIO_FADUMP_TRIGGER_WILL_YIELD);
+    g_assert_false(query_flag(f, "will-yield"));
+    assert_request(f, RELEASE, OK);
+    check_released(f);
+    stop(f);
+}
+
 /* A crash kernel of the guest's own has taken over. */
 static void test_yield(const void *opaque)
 {
@@ -209,6 +248,7 @@ void fadump_add_cause_tests(void)
     add_test("causes", Q35_1G, test_causes);
     add_test("early", PC_1G, test_early);
     add_test("early", Q35_1G, test_early);
+    add_test("will-yield", Q35_1G, test_will_yield);
     add_test("yield", PC_1G, test_yield);
     add_test("yield", Q35_1G, test_yield);
 }

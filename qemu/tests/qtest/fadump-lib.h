@@ -346,7 +346,7 @@ typedef struct QEMU_PACKED Stream {
 typedef struct QEMU_PACKED StreamEnd {
     uint32_t nr_lost, nr_boots;
     uint32_t cause, cause_cpu;
-    uint8_t driver_seen, notify_pending;
+    uint8_t driver_seen, notify_pending, will_yield;
     uint64_t boot_timer;
 } StreamEnd;
 

@@ -347,6 +347,7 @@ static void test_migrate_yielded(const void *opaque)
     probe_features(src, ALL_FEATURES);
     g_assert_cmpint(do_register(src, in_guest, 2, NULL), ==,
                     VIRTIO_FADUMP_S_OK);
+    trigger(src, VIRTIO_FADUMP_TRIGGER_WILL_YIELD);
     trigger(src, VIRTIO_FADUMP_TRIGGER_YIELD);
     /* whose driver has negotiated nothing */
     probe_features(src, 1ull << VIRTIO_F_VERSION_1);
@@ -355,9 +356,11 @@ static void test_migrate_yielded(const void *opaque)
     unlink(path);
     stop(src);
     assert_state(dst, REGISTERED);
+    g_assert_true(query_flag(dst, "will-yield"));
     g_assert_true(query_flag(dst, "yielded"));
     guest_reset(dst);
     g_assert_cmpint(dst->captured, ==, 0);
+    g_assert_false(query_flag(dst, "will-yield"));
     g_assert_false(query_flag(dst, "yielded"));
     stop(dst);
 }

@@ -185,7 +185,7 @@ static void test_queue_to_device(const void *opaque)
 static void test_trigger(const void *opaque)
 {
     static const uint32_t unknown[] = {
-        0, 4, 0x100, 0x10000, 0x10001, 0x01000000, 0x80000001, UINT32_MAX,
+        0, 6, 0x100, 0x10000, 0x10001, 0x01000000, 0x80000001, UINT32_MAX,
     };
     const uint8_t one = 1, two = 2;
     const uint16_t ones = cpu_to_le16(0x0101);
@@ -198,8 +198,10 @@ static void test_trigger(const void *opaque)
     trigger(f, VIRTIO_FADUMP_TRIGGER_PANIC);
     trigger(f, VIRTIO_FADUMP_TRIGGER_YIELD);
     trigger(f, VIRTIO_FADUMP_TRIGGER_UNREGISTER);
+    trigger(f, VIRTIO_FADUMP_TRIGGER_WILL_YIELD);
     settle(f);
     g_assert_cmpint(f->resets, ==, 0);
+    g_assert_false(query_flag(f, "will-yield"));
     assert_unharmed(f);
 
     assert_register(f, OK);

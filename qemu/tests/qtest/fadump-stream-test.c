@@ -212,6 +212,14 @@ static void test_migrate_hostile(const void *opaque)
         /* nothing is registered, but notes */
         assert_field_refused(life, cpu_to_be32(idle[i]));
     }
+    /* and so is what would be yielded */
+    for (i = 0; i < ARRAY_SIZE(idle); i++) {
+        s->vmcoreinfo_size = s->crash_note_size = 0;
+        end->cause = cpu_to_be32(idle[i] == DYING ? VIRTIO_FADUMP_CAUSE_PANIC
+                                                  : 0);
+        end->will_yield = 1;
+        assert_field_refused(life, cpu_to_be32(idle[i]));
+    }
     /* boots are of a dump that is held */
     assert_end_refused(nr_boots, cpu_to_be32(1));
     assert_end_refused(nr_lost, cpu_to_be32(1));

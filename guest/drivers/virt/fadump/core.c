@@ -80,6 +80,20 @@ static void fadump_event_fn(struct work_struct *work)
 
 static DECLARE_WORK(fadump_event_work, fadump_event_fn);
 
+/* Deferrable: an idle CPU is not woken to look at a flag. */
+#define FADUMP_KDUMP_POLL	(10 * HZ)
+
+static void fadump_kdump_fn(struct work_struct *work);
+static DECLARE_DEFERRABLE_WORK(fadump_kdump_work, fadump_kdump_fn);
+
+static void fadump_kdump_fn(struct work_struct *work)
+{
+	mutex_lock(&fadump.lock);
+	fadump_tell_kdump();
+	mutex_unlock(&fadump.lock);
+	queue_delayed_work(fadump_wq, &fadump_kdump_work, FADUMP_KDUMP_POLL);
+}
+
 /**
  * fadump_event - something has changed in the device
  *
@@ -103,6 +117,7 @@ static void fadump_events_start(void)
 	fadump_events_on = true;
 	spin_unlock_irq(&fadump_event_lock);
 	fadump_event();
+	queue_delayed_work(fadump_wq, &fadump_kdump_work, FADUMP_KDUMP_POLL);
 }
 
 /* Waits for one that is being handled: not under the lock. */
@@ -112,6 +127,7 @@ static void fadump_events_stop(void)
 	fadump_events_on = false;
 	spin_unlock_irq(&fadump_event_lock);
 	cancel_work_sync(&fadump_event_work);
+	cancel_delayed_work_sync(&fadump_kdump_work);
 }
 
 /* ------------------------------------------------------------------ */

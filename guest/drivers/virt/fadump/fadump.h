@@ -53,6 +53,9 @@ enum fadump_trigger {
 	FADUMP_TRIGGER_YIELD,
 	/* as a request to unregister */
 	FADUMP_TRIGGER_UNREGISTER,
+	/* a kdump kernel is loaded and would take a panic over; or no longer */
+	FADUMP_TRIGGER_WILL_YIELD,
+	FADUMP_TRIGGER_WONT_YIELD,
 };
 
 /**
@@ -275,6 +278,7 @@ void fadump_dump_forget(void);
 bool fadump_register_wanted(void);
 int fadump_register(void);
 int fadump_unregister(void);
+void fadump_tell_kdump(void);
 
 /* release.c */
 int fadump_release(void);

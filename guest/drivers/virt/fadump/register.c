@@ -79,6 +79,33 @@ static int fadump_ask_boot_mem(void)
 	return 0;
 }
 
+/* What the device and the log were told last: a kdump kernel goes first. */
+static bool fadump_told_kdump;
+
+/**
+ * fadump_tell_kdump - tell the device and the log who would have a panic
+ *
+ * If something is registered, and it has changed. Nobody tells us: a kdump kernel
+ * may be loaded or unloaded at any time.
+ */
+void fadump_tell_kdump(void)
+{
+	bool first = fadump_kdump_first();
+
+	lockdep_assert_held(&fadump.lock);
+
+	if (!fadump.registered || first == fadump_told_kdump)
+		return;
+	fadump_told_kdump = first;
+	if (first)
+		pr_warn("a kdump kernel is loaded, and goes first at a panic: unload it, or write 1 to /sys/module/fadump/parameters/prefer\n");
+	else
+		pr_info("no kdump kernel goes first at a panic any more\n");
+	fadump.dev->ops->fadump_trigger(fadump.dev->priv, first ?
+					FADUMP_TRIGGER_WILL_YIELD :
+					FADUMP_TRIGGER_WONT_YIELD);
+}
+
 static void fadump_say_registered(void)
 {
 	u64 reserved = fadump_destmem_taken();
@@ -87,8 +114,6 @@ static void fadump_say_registered(void)
 	pr_info("registered, %llu MiB are set aside at a crash%s, %llu MB reserved\n",
 		fadump.boot_mem.size >> 20, guest ? " in guest memory" : "",
 		reserved >> 20);
-	if (fadump_kdump_first())
-		pr_warn("a kdump kernel is loaded, and goes first at a panic: unload it, or write 1 to /sys/module/fadump/parameters/prefer\n");
 	if (guest && reserved < fadump.boot_mem.size)
 		pr_info("a dump will lack user memory of ZONE_MOVABLE that boot memory goes to\n");
 }
@@ -127,6 +152,9 @@ int fadump_register(void)
 	fadump.registered = true;
 	fadump_hook_arm(fadump.dev);
 	fadump_say_registered();
+	/* as every registration begins */
+	fadump_told_kdump = false;
+	fadump_tell_kdump();
 	return 0;
 }
 

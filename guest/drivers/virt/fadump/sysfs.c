@@ -91,6 +91,13 @@ static ssize_t hotplug_ready_show(struct kobject *kobj,
 	return sysfs_emit(buf, "%d\n", 1);
 }
 
+/* A panic goes to kdump, though this says "registered": so that tools can tell. */
+static ssize_t kdump_first_show(struct kobject *kobj,
+				struct kobj_attribute *attr, char *buf)
+{
+	return sysfs_emit(buf, "%d\n", fadump_kdump_first());
+}
+
 /* Two numbers and nothing else. */
 static int fadump_parse_range(const char *buf, size_t count, u64 *addr,
 			      u64 *len)
@@ -167,6 +174,7 @@ static struct kobj_attribute enabled_attr = __ATTR_RO(enabled);
 static struct kobj_attribute registered_attr = __ATTR_RW(registered);
 static struct kobj_attribute mem_reserved_attr = __ATTR_RO(mem_reserved);
 static struct kobj_attribute hotplug_ready_attr = __ATTR_RO(hotplug_ready);
+static struct kobj_attribute kdump_first_attr = __ATTR_RO(kdump_first);
 static struct kobj_attribute release_mem_attr = __ATTR_WO(release_mem);
 
 static struct attribute *fadump_attrs[] = {
@@ -174,6 +182,7 @@ static struct attribute *fadump_attrs[] = {
 	&registered_attr.attr,
 	&mem_reserved_attr.attr,
 	&hotplug_ready_attr.attr,
+	&kdump_first_attr.attr,
 	NULL,
 };
 

@@ -81,6 +81,13 @@
 #define VIRTIO_FADUMP_TRIGGER_YIELD		2
 /* REGISTERED: as the request UNREGISTER */
 #define VIRTIO_FADUMP_TRIGGER_UNREGISTER	3
+/*
+ * REGISTERED: as things are now, a crash will be yielded, to a crash kernel that has
+ * been loaded; or no longer. For the operator to see, it changes nothing else. A
+ * registration begins with WONT_YIELD.
+ */
+#define VIRTIO_FADUMP_TRIGGER_WILL_YIELD	4
+#define VIRTIO_FADUMP_TRIGGER_WONT_YIELD	5
 
 /*
  * A change of state, flags or the descriptor that the driver did not ask for

@@ -122,6 +122,8 @@ struct VirtIOFadump {
     GArray *boot;
     /* what firmware has been told of since the last reset; 0: all RAM */
     uint64_t told;
+    /* the guest says that it would yield a crash; of what is registered */
+    bool will_yield;
     /* what the guest registered, size 0 for none */
     FadumpRange vmcoreinfo;
     FadumpRange crash_note;

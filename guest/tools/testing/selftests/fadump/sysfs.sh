@@ -71,7 +71,7 @@ if ! reads $FADUMP/enabled 1; then
 fi
 
 was=$(cat $FADUMP/registered)
-ktap_set_plan 21
+ktap_set_plan 23
 
 check "enabled is read-only" mode_is $FADUMP/enabled 444
 check "registered can be written" mode_is $FADUMP/registered 644
@@ -79,6 +79,8 @@ check "mem_reserved is read-only" mode_is $FADUMP/mem_reserved 444
 check "hotplug_ready is read-only" mode_is $FADUMP/hotplug_ready 444
 check "mem_reserved is a number" is_number $FADUMP/mem_reserved
 check "hotplug_ready is 1" reads $FADUMP/hotplug_ready 1
+check "kdump_first is read-only" mode_is $FADUMP/kdump_first 444
+check "kdump_first is a number" is_number $FADUMP/kdump_first
 check "fadump_enabled is a link" test -L /sys/kernel/fadump_enabled
 check "fadump_registered is a link" test -L /sys/kernel/fadump_registered
 check "it says the same" reads /sys/kernel/fadump_registered "$was"
