@@ -47,7 +47,7 @@ bench_packages=(python3-matplotlib)
 full_packages=(libssl-dev mmdebstrap libvirt-clients libvirt-daemon
     libvirt-daemon-driver-qemu qemu-system-x86)
 # Disk images of Debian
-distro_packages=(mmdebstrap fdisk zstd)
+distro_packages=(mmdebstrap fdisk zstd python3-cryptography)
 
 missing() {
     # names that dpkg does not know at all come on stderr

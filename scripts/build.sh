@@ -57,7 +57,7 @@ main() {
     if [ "${1:-}" = distro ]; then
         "$top/scripts/guest-packages.sh"
         "$top/scripts/distro-image.sh" bookworm bookworm-6.12 bookworm-kdump \
-            bookworm-driver-kdump bookworm-remote trixie trixie-7
+            bookworm-driver-kdump bookworm-luks bookworm-remote trixie trixie-7
     fi
     step "built: build/qemu/qemu-system-x86_64; guests: ${used[*]}"
 }

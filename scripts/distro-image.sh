@@ -16,6 +16,7 @@
 #   bookworm | trixie    that Debian, with fadump-virtio-dkms and fadump-tools
 #   6.1 | 6.12 | 7       its kernel (default: the suite's own)
 #   kdump                with Debian's kdump-tools, as it comes
+#   luks                 with what opens a root that LUKS has encrypted
 #   remote               with what sends a dump to another machine, and takes it there
 #   driver | plain       of our packages the driver only, or none
 #
@@ -43,6 +44,7 @@ common_packages=(systemd-sysv dbus systemd-timesyncd openssh-server ca-certifica
     initramfs-tools busybox zstd dkms gcc make makedumpfile
     grub-pc grub-efi-amd64-bin grub-efi-amd64-signed shim-signed mokutil)
 kdump_packages=(kdump-tools kexec-tools)
+luks_packages=(cryptsetup-initramfs)
 remote_packages=(curl nfs-common nfs-kernel-server nginx)
 
 # The disk: a GPT with room for GRUB's core, the EFI system partition, the root
@@ -71,6 +73,7 @@ parse_name() {
     for word in "${words[@]:1}"; do
         case $word in
         kdump) kdump=1 ;;
+        luks) server_packages+=("${luks_packages[@]}") ;;
         remote) server_packages+=("${remote_packages[@]}") ;;
         driver | plain) ours=$word ;;
         6.1 | 6.12 | 7) series=$word ;;

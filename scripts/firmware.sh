@@ -6,6 +6,7 @@
 #
 #   build/firmware/ovmf-bookworm/OVMF_{CODE,VARS}_4M.fd    edk2 2022.11
 #   build/firmware/ovmf-trixie/OVMF_{CODE,VARS}_4M.fd      edk2 2025.02
+#   build/firmware/virt-firmware    Python's modules virt.*, to change variables
 
 # shellcheck source=scripts/common.sh
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
@@ -29,9 +30,25 @@ get_ovmf() {
     ln -sfn "$dir/usr/share/OVMF" "$build/firmware/ovmf-$suite"
 }
 
+get_virt_firmware() {
+    local version dir
+    version=$(deb_versions python3-virt-firmware bookworm-backports | sed -n 1p)
+    [ -n "$version" ] ||
+        die "the mirror has no python3-virt-firmware in bookworm-backports" \
+            "name another mirror in FADUMP_MIRROR"
+    dir=$cache/firmware/virt-firmware-$version
+    if [ ! -f "$dir/.done" ]; then
+        rm -rf "$dir"
+        unpack_deb "$dir" "python3-virt-firmware=$version"
+        touch "$dir/.done"
+    fi
+    ln -sfn "$dir/usr/lib/python3/dist-packages" "$build/firmware/virt-firmware"
+}
+
 all() {
     get_ovmf bookworm
     get_ovmf trixie
+    get_virt_firmware
 }
 
 mkdir -p "$build/firmware" "$cache/firmware"

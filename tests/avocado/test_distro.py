@@ -256,6 +256,137 @@ class DistroFullDisk(DistroTest):
         self.assert_dump(guest)
 
 
+class DistroSecureBoot(DistroTest):
+    """Firmware takes what Microsoft has signed, shim what Debian has, and the
+    kernel a module whose key was enrolled."""
+
+    def boot_secure(self, mok):
+        variables = self.path('variables.fd')
+        build.secure_boot_variables('bookworm', variables, mok)
+        guest = self.new_distro('bookworm', uefi='bookworm', smm=True,
+                                variables=variables)
+        guest.boot()
+        self.assertIn('SecureBoot enabled', guest.cmd('mokutil --sb-state'))
+        self.assertIn('[integrity]',
+                      guest.cmd('cat /sys/kernel/security/lockdown'))
+        return guest
+
+    def dkms_key(self):
+        """The certificate of the key that DKMS made when the image was made."""
+        key = self.path('mok.pub')
+        build.DistroImage('bookworm').get('var/lib/dkms/mok.pub', key)
+        return key
+
+    @full_only
+    def test_enrolled(self):
+        """
+        :avocado: tags=machine:q35,kernel:6.1,boot:grub,firmware:ovmf
+        """
+        guest = self.boot_secure(self.dkms_key())
+        self.assert_healthy(guest)
+        self.assert_registered(guest)
+        self.assertIn('would be captured', guest.cmd('fadump-config test'))
+        units, mem_total = guest.units(), guest.mem_total()
+        guest.cmd('sync')
+        guest.crash()
+        self.assert_production(guest, units, mem_total)
+        self.assertEqual(len(guest.boots), 2, 'more than one reboot')
+        self.assert_dump(guest)
+
+    @full_only
+    def test_not_enrolled(self):
+        """Nobody is left to believe that a crash would be captured.
+
+        :avocado: tags=machine:q35,kernel:6.1,boot:grub,firmware:ovmf
+        """
+        guest = self.boot_secure(None)
+        guest.wait_settled()
+        self.assertIn('fadump-driver.service', guest.failed_units())
+        console = guest.console(guest.boots[-1].console_start)
+        self.assertIn('no crash of this system is captured', console)
+        self.assertIn('mokutil --import /var/lib/dkms/mok.pub', console)
+        status, said = guest.run('fadump-config test')
+        self.assertNotEqual(status, 0)
+        self.assertIn('would NOT be captured', said.decode())
+        self.assertIn('No crash of this system is captured', guest.cmd(
+            'run-parts /etc/update-motd.d'))
+
+
+class DistroLuks(DistroTest):
+    """The root is a LUKS2 volume, whose key slot takes 512 MiB to open."""
+
+    SLOT = 512 * MIB
+    # and what an initramfs takes
+    NEED = SLOT + 384 * MIB
+    IMAGE = 'bookworm-luks'
+
+    def encrypted(self):
+        """A disk to which the system of the image has moved, with its /boot
+        beside the encrypted root."""
+        disk = self.disk('luks', size='6G', ext4=False)
+        guest = self.new_distro(self.IMAGE, disks=[disk]).boot()
+
+        def run(command):
+            return guest.cmd(command, timeout=SAVE_TIMEOUT)
+        device = '/dev/' + run('lsblk -dnbo NAME,SIZE | '
+                               f"awk '$2 == {6 * GIB} {{ print $1 }}'")
+        run(r"printf 'label: gpt\nsize=1MiB, type=21686148-6449-6E6F-744E-"
+            r"656564454649\nsize=400MiB\ntype=linux\n' | "
+            f'sfdisk -q {device} && udevadm settle')
+        run('mkdir -m 700 /etc/keys && dd if=/dev/urandom bs=32 count=1 '
+            'of=/etc/keys/root.key 2>&1')
+        run('cryptsetup luksFormat -q --type luks2 --pbkdf argon2id '
+            f'--pbkdf-memory {self.SLOT >> 10} --pbkdf-force-iterations 4 '
+            f'--pbkdf-parallel 1 {device}3 /etc/keys/root.key')
+        run(f'cryptsetup open -d /etc/keys/root.key {device}3 root && '
+            f'mkfs.ext4 -q /dev/mapper/root && mkfs.ext4 -q {device}2')
+        run('mount /dev/mapper/root /mnt && mkdir /mnt/boot && '
+            f'mount {device}2 /mnt/boot')
+        run('cd / && tar --one-file-system -cf - . | tar -C /mnt -xpf -')
+        boot, root = (run(f'blkid -o value -s UUID {device}{n}')
+                      for n in (2, 3))
+        guest.write_file('/mnt/etc/fstab',
+                         '/dev/mapper/root / ext4 errors=remount-ro 0 1\n'
+                         f'UUID={boot} /boot ext4 defaults 0 2\n')
+        guest.write_file('/mnt/etc/crypttab', f'root UUID={root} '
+                         '/etc/keys/root.key luks,initramfs\n')
+        # A key that is in the initramfs: nobody is there to type one.
+        run("echo 'KEYFILE_PATTERN=/etc/keys/*.key' "
+            '>> /mnt/etc/cryptsetup-initramfs/conf-hook && '
+            'echo UMASK=0077 >> /mnt/etc/initramfs-tools/initramfs.conf')
+        run('for d in dev proc sys run; do mount --rbind /$d /mnt/$d; done && '
+            "chroot /mnt sh -c 'update-initramfs -u && "
+            f"grub-install {device} && update-grub' 2>&1")
+        run('sync && umount -l /mnt/dev /mnt/proc /mnt/sys /mnt/run && '
+            'umount /mnt/boot && umount /mnt && cryptsetup close root')
+        guest.close()
+        return disk.path
+
+    @full_only
+    def test_luks(self):
+        """
+        :avocado: tags=machine:q35,kernel:6.1,boot:grub
+        """
+        disk = self.encrypted()
+        guest = self.distro(self.IMAGE, disk=disk, memory='4G')
+        self.assertEqual(guest.cmd('findmnt -no SOURCE /'), '/dev/mapper/root')
+        self.assertEqual(guest.qmp.cmd('query-fadump')['boot-mem'], self.NEED)
+        self.assertNotIn('LUKS', guest.run('fadump-config test')[1].decode())
+        units, mem_total = guest.units(), guest.mem_total()
+        guest.cmd('sync')
+        guest.crash()
+        self.assert_production(guest, units, mem_total)
+        self.assertEqual(len(guest.boots), 2, 'more than one reboot')
+        self.assert_dump(guest)
+        guest.close()
+
+        # Here the host allows no more than the default.
+        guest = self.distro(self.IMAGE, disk=disk, memory='2G')
+        said = guest.run('fadump-config test')[1].decode()
+        self.assertIn(f"takes {self.NEED // MIB} MiB of boot memory to open, "
+                      'and 512 MiB are granted', said)
+
+
 class DistroTargets(DistroTest):
     """The dump goes to another machine, a Debian with the servers of Debian's."""
 

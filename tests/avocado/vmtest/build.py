@@ -12,12 +12,15 @@ Environment:
 """
 
 import functools
+import json
 import os
 import re
 import shutil
 import subprocess
 import tempfile
 import time
+
+from . import e2fs
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(
     os.path.dirname(os.path.abspath(__file__)))))
@@ -137,6 +140,14 @@ class DistroImage:
             raise NotBuilt(f'{directory} is not there: run '
                            f'scripts/distro-image.sh {name}') from exc
 
+    def get(self, name, target):
+        """Copy a file of its root to there."""
+        table = json.loads(subprocess.run(
+            ['/usr/sbin/sfdisk', '--json', self.disk], check=True,
+            capture_output=True).stdout)['partitiontable']
+        return e2fs.get(self.disk, name, target,
+                        table['partitions'][-1]['start'] * 512)
+
 
 def ovmf(suite, smm=False):
     """The code of that Debian's OVMF, and its variables as they come."""
@@ -145,6 +156,25 @@ def ovmf(suite, smm=False):
     if not all(map(os.path.exists, paths)):
         raise NotBuilt(f'{paths[0]} is not there: run scripts/firmware.sh')
     return paths
+
+
+def secure_boot_variables(suite, path, mok=None):
+    """Variables for that OVMF with Secure Boot on and Microsoft's keys, which
+    Debian's shim is signed with. mok: a certificate that is enrolled besides,
+    as MokManager does it at the console."""
+    shipped = os.path.join(BUILD, 'firmware', f'ovmf-{suite}',
+                           'OVMF_VARS_4M.ms.fd')
+    modules = os.path.join(BUILD, 'firmware', 'virt-firmware')
+    if not os.path.exists(shipped) or not os.path.exists(modules):
+        raise NotBuilt(f'{shipped} and {modules} are not both there: run '
+                       'scripts/firmware.sh')
+    # The owner is anybody's: shim does not look at it.
+    enrol = ['--add-mok', '605dab50-e046-4300-abb6-3dd810dd8b23', mok]
+    subprocess.run(['/usr/bin/python3', '-m', 'virt.firmware.vars',
+                    '--input', shipped, '--output', path,
+                    *(enrol if mok else [])], check=True,
+                   env={**os.environ, 'PYTHONPATH': modules},
+                   capture_output=True)
 
 
 def host_program(name):

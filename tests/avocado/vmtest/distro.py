@@ -67,15 +67,16 @@ class Timeline:
 
 
 class DistroGuest(Guest):
-    def __init__(self, logdir, *, image, **options):
-        """image: a build.DistroImage. options: as Guest() takes them."""
+    def __init__(self, logdir, *, image, disk=None, **options):
+        """image: a build.DistroImage. disk: a raw image to boot instead of its
+        own. options: as Guest() takes them."""
         os.makedirs(logdir, exist_ok=True)
         args = list(options.pop('args', ()))
         # A server has a network, though there is nobody in this one.
         args += ['-nic', 'user,model=virtio-net-pci,restrict=on']
         super().__init__(logdir, kernel=image.kernel,
                          boot_disk=Overlay(os.path.join(logdir, 'disk.qcow2'),
-                                           image.disk),
+                                           disk or image.disk),
                          args=args, **options)
         self.timeline = Timeline()
         self._follower = None

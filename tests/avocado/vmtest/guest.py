@@ -18,7 +18,7 @@ import tempfile
 import threading
 import time
 
-from . import build
+from . import build, e2fs
 from .gdbstub import Gdb
 from .qmp import Qmp
 
@@ -64,42 +64,21 @@ class Boot:
 
 
 class Disk:
-    """A raw disk image with an ext4 file system (or none), made and read
-    without root and without mounting it."""
+    """A raw disk image with an ext4 file system, or none."""
 
     def __init__(self, path, size='4G', ext4=True):
         self.path = path
         with open(path, 'wb') as f:
             f.truncate(parse_size(size))
         if ext4:
-            subprocess.run([self._tool('mkfs.ext4'), '-q', '-F', path],
-                           check=True, stdin=subprocess.DEVNULL)
-
-    @staticmethod
-    def _tool(name):
-        # Not in every user's PATH
-        return (shutil.which(name) or
-                shutil.which(name, path='/usr/sbin:/sbin') or name)
-
-    def _debugfs(self, request, write=False):
-        proc = subprocess.run(
-            [self._tool('debugfs')] + (['-w'] if write else []) +
-            ['-R', request, self.path],
-            capture_output=True, text=True, check=True)
-        # It reports errors on stderr and succeeds all the same.
-        errors = [l for l in proc.stderr.splitlines()
-                  if l and not l.startswith('debugfs ')]
-        if errors:
-            raise OSError(f'{self.path}: {request}: {"; ".join(errors)}')
-        return proc.stdout
+            e2fs.make(path)
 
     def get(self, name, target):
         """Copy a file out of it. The guest must have it unmounted."""
-        self._debugfs(f'dump "/{name}" "{target}"')
-        return target
+        return e2fs.get(self.path, name, target)
 
     def put(self, source, name):
-        self._debugfs(f'write "{source}" "{name}"', write=True)
+        e2fs.put(self.path, source, name)
 
 
 class Overlay:
@@ -117,7 +96,7 @@ class Guest:
     def __init__(self, logdir, *, kernel, machine='q35', vcpus=1, memory='1G',
                  fadump='', cmdline='', args=(), disks=(), initrd=None,
                  image=None, boot_disk=None, tiny=None, bare=None,
-                 accel=None, gdb=False, uefi=None, smm=False,
+                 accel=None, gdb=False, uefi=None, smm=False, variables=None,
                  environment=()):
         """fadump: properties of the device, or None for no device.
         args: further arguments of QEMU. disks: of class Disk, /dev/vda on.
@@ -126,6 +105,7 @@ class Guest:
         or an Overlay of one.
         uefi: Debian's release whose OVMF is the firmware, not SeaBIOS; with
         smm the one that keeps its variables from the guest in SMM.
+        variables: a file of UEFI's variables, instead of those it comes with.
         tiny: what the guest of tests/guest/tinyboot does, which runs instead
         of Linux; '' for a machine with its firmware and nothing else.
         bare: the same for tests/guest/bare.
@@ -168,9 +148,9 @@ class Guest:
             '-device', 'isa-debugcon,iobase=0x402,chardev=firmware',
         ]
         if uefi:
-            code, variables = build.ovmf(uefi, smm)
+            code, original = build.ovmf(uefi, smm)
             own = os.path.join(logdir, 'uefi-variables.fd')
-            shutil.copyfile(variables, own)
+            shutil.copyfile(variables or original, own)
             self.args += ['-drive', 'if=pflash,unit=0,format=raw,readonly=on,'
                           f'file={code}',
                           '-drive', f'if=pflash,unit=1,format=raw,file={own}']
