@@ -60,7 +60,10 @@ class Qmp:
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS,
                    array.array('i', fds))] if fds else []
         data = json.dumps(message).encode() + b'\n'
-        self.sock.sendall(data[self.sock.sendmsg([data], rights):])
+        rest = data[self.sock.sendmsg([data], rights):]
+        # To send nothing is an error as well where QEMU has obeyed, and gone.
+        if rest:
+            self.sock.sendall(rest)
         return self._answer(command)
 
     def together(self, *commands):
