@@ -318,14 +318,29 @@ class Sequences(Plugged):
                             value=self.size)
         return self.size
 
+    def blocks(self, state=''):
+        """The memory blocks of what was plugged, or those in that state. One
+        may go away while it is looked at."""
+        return self.guest_.cmd(
+            'cd /sys/devices/system/memory; for b in memory*; do '
+            'i=$(cat $b/phys_index 2>/dev/null) && '
+            's=$(cat $b/state 2>/dev/null) && '
+            f'[ $((0x$i)) -ge {4 * GIB // self.BLOCK} ] && '
+            f'case $s in {state}*) echo $b ;; esac; done; true').split()
+
+    def wait_plugged(self):
+        """Until what was plugged is there, and what was unplugged is gone: its
+        blocks go after its memory has."""
+        self.wait_nodes(self.guest_, self.sizes())
+        count = (len(self.dimms) * self.DIMM + self.size) // self.BLOCK
+        self.guest_.wait_for(f'{count} memory blocks',
+                             lambda: len(self.blocks()) == count,
+                             60 * build.TIMEOUT_SCALE)
+
     def set_block(self, state, wanted):
         """A memory block of what was plugged that is in that state gets
         another one."""
-        blocks = self.guest_.cmd(
-            'cd /sys/devices/system/memory; for b in memory*/state; do '
-            f'[ $((0x$(cat ${{b%state}}phys_index))) -lt {4 * GIB // self.BLOCK} ] '
-            f'|| [ "$(cat $b)" != {state} ] || echo ${{b%/state}}; '
-            'done').split()
+        blocks = self.blocks(state)
         if not blocks:
             return None
         block = self.random.choice(blocks)
@@ -352,7 +367,7 @@ class Sequences(Plugged):
                 break
         print(f'# {step.__name__} {what}', file=sys.stderr, flush=True)
         if counts:
-            self.wait_nodes(self.guest_, self.sizes())
+            self.wait_plugged()
 
     def sequence(self):
         """Steps, and a crash whose dump is compared."""
