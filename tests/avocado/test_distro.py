@@ -433,7 +433,8 @@ class DistroTargets(DistroTest):
         units, mem_total = guest.units(), guest.mem_total()
         guest.crash()
         self.assert_production(guest, units, mem_total)
-        self.assertEqual(guest.dumps(), {}, 'a dump was saved here')
+        self.assertNotEqual(guest.run('ls -d /var/crash/*/')[0], 0,
+                            'a dump was saved here')
 
         found = server.cmd(f'find /srv/{kind} -type f -printf "%P\\n"').split()
         dumps = [f for f in found if '/dump.' in f]

@@ -184,10 +184,12 @@ static void fill_anon(uint64_t seed, size_t want, uint64_t boot_pages,
 	bool need_high = ram_above_4g(), need_low = boot_pages;
 	char *p;
 
-	while (taken < max_mib << 20) {
+	for (;;) {
 		if (any >= want && (!need_low || low >= want) &&
 		    (!need_high || high >= want))
 			return;
+		if (taken >= max_mib << 20)
+			break;
 		/*
 		 * Past many pages of the wrong sort at once, and quickly: in
 		 * huge pages where there are some, while there is room.
