@@ -376,7 +376,7 @@ class Content(Bare):
             self.assert_lines(self.boots(guest)[1], guest.memory)
             guest.close()
             # There is KVM that emulates each instruction: no more of that.
-            if time.monotonic() - begin > 5 and not FULL:
+            if time.monotonic() - begin > 2 and not FULL:
                 return
         # Five at a time, of which each may be that slow
         self.patience = 600 * build.TIMEOUT_SCALE
