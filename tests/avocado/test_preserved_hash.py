@@ -23,6 +23,7 @@ class PreservedHash(FadumpTest):
         guest = self.new_guest(kernel, vcpus=2,
                                **{**preserved.options(machine), **options})
         guest.boot()
+        guest.memory += sum(map(parse_size, dimms))
         self.assert_registered(guest)
         # Content that any stray write would change: free pages are zero.
         guest.cmd('alloc 85 hold', timeout=300)
