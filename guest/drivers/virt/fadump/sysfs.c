@@ -91,7 +91,7 @@ static ssize_t hotplug_ready_show(struct kobject *kobj,
 	return sysfs_emit(buf, "%d\n", 1);
 }
 
-/* A panic goes to kdump, though this says "registered": so that tools can tell. */
+/* What "registered" does not say: a panic would be kdump's all the same. */
 static ssize_t kdump_first_show(struct kobject *kobj,
 				struct kobj_attribute *attr, char *buf)
 {
