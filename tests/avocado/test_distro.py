@@ -233,7 +233,7 @@ class DistroFullDisk(DistroTest):
         mem_total = guest.mem_total()
         units = guest.units()
         # All but what a boot needs itself
-        guest.cmd("free=$(df -Pk /var/crash | awk 'END {print $4}'); "
+        guest.cmd("free=$(df -Pk /var | awk 'END {print $4}'); "
                   'fallocate -l $((free - 20480))k /fill && sync')
 
         guest.crash()
