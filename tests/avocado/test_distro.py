@@ -243,8 +243,7 @@ class DistroFullDisk(DistroTest):
         self.assertEqual([f for files in guest.dumps().values() for f in files
                           if re.match(r'(dump|vmcore)(?!.*incomplete)', f)], [])
         self.assertIn('fadump', guest.failed_units())
-        said = guest.cmd('journalctl -b --no-pager -t fadump-save '
-                         '-u fadump-save')
+        said = guest.cmd('journalctl -b --no-pager -u fadump-save')
         self.assertRegex(said, r'(?i)(no space|free)')
         # Who logs in is told.
         self.assertIn('holds the dump of a crash', guest.console(
