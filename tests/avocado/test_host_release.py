@@ -242,9 +242,7 @@ class HostRelease(Confined):
         :avocado: tags=machine:q35,kernel:6.1
         """
         guest, full, dump = self.confined()
-        # what the window has of it, and more
-        look = f'head -c {256 * MIB} {VMCORE} | sha256sum'
-        before = guest.cmd(look, timeout=300)
+        before = guest.cmd(f'sha256sum < {VMCORE}', timeout=300)
         # A save that does not come to its end: nobody reads from the pipe.
         reader, writer = os.pipe()
         self.addCleanup(os.close, reader)
@@ -270,7 +268,8 @@ class HostRelease(Confined):
         with self.assertRaisesRegex(QmpError, 'is being saved'):
             guest.qmp.cmd('fadump-release')
         self.assertEqual(self.events(guest, 'FADUMP_RELEASED', start), [])
-        self.assertEqual(guest.cmd(look, timeout=300), before)
+        self.assertEqual(guest.cmd(f'sha256sum < {VMCORE}', timeout=300),
+                         before)
 
         guest.qmp.cmd('fadump-save-cancel')
         self.assertEqual(guest.qmp.wait_event('FADUMP_SAVE_COMPLETED',
