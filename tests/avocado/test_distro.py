@@ -72,6 +72,15 @@ class DistroTest(FadumpTest):
                          'what ran before the crash does not run')
         self.assert_released(guest, mem_total)
 
+    def crash_once(self, guest):
+        """A crash, one reboot, all as before, and one dump."""
+        units, mem_total = guest.units(), guest.mem_total()
+        guest.cmd('sync')
+        guest.crash()
+        self.assert_production(guest, units, mem_total)
+        self.assertEqual(len(guest.boots), 2, 'more than one reboot')
+        self.assert_dump(guest)
+
     def assert_dump(self, guest, number=1):
         """So many dumps are in /var/crash; the newest one's directory, and the
         file that crash opens."""
@@ -285,12 +294,7 @@ class DistroSecureBoot(DistroTest):
         self.assert_healthy(guest)
         self.assert_registered(guest)
         self.assertIn('would be captured', guest.cmd('fadump-config test'))
-        units, mem_total = guest.units(), guest.mem_total()
-        guest.cmd('sync')
-        guest.crash()
-        self.assert_production(guest, units, mem_total)
-        self.assertEqual(len(guest.boots), 2, 'more than one reboot')
-        self.assert_dump(guest)
+        self.crash_once(guest)
 
     @full_only
     def test_not_enrolled(self):
@@ -372,12 +376,7 @@ class DistroLuks(DistroTest):
         self.assertEqual(guest.qmp.cmd('query-fadump')['boot-mem'], self.NEED)
         self.assertIn('LUKS volume can be opened',
                       guest.cmd('fadump-config test'))
-        units, mem_total = guest.units(), guest.mem_total()
-        guest.cmd('sync')
-        guest.crash()
-        self.assert_production(guest, units, mem_total)
-        self.assertEqual(len(guest.boots), 2, 'more than one reboot')
-        self.assert_dump(guest)
+        self.crash_once(guest)
         guest.close()
 
         # Here the host allows no more than the default.
