@@ -51,7 +51,8 @@ try "the host's tool, its manual and its completion" "$functions
 try "the guest's tools, with what kdumpctl asks for" "$functions
     has fadump-tools /usr/sbin/fadump-save /usr/libexec/fadump-tools/fadump-boot /usr/share/fadump-tools/fadump-functions \\
         /usr/lib/systemd/system-generators/fadump-generator /etc/default/fadump-tools /usr/sbin/mkfadumprd $dracut/99fadump-virtio/module-setup.sh \\
-        $dracut/99zz-fadumpinit/module-setup.sh $units/fadump-save.service $units/kdump.service.d/50-fadump.conf /var/crash
+        $dracut/99zz-fadumpinit/module-setup.sh $units/fadump-save.service $units/kdump.service.d/50-fadump.conf /var/crash \\
+        /etc/issue.d/fadump-tools.issue
     lacks fadump-tools $units/kdump-early.service.d/50-fadump.conf"
 try "the driver's source is whole" "$functions
     cd /tmp; rm -rf usr; rpm2cpio /build/RPMS/noarch/fadump-virtio-dkms-*.rpm | cpio --quiet -id

@@ -511,6 +511,22 @@ class Boot(Root):
         self.assertEqual(self.read('saves'), 'x\n')
         self.assertEqual(self.read(self.ISSUE), '')
 
+    def test_what_waited_is_started(self):
+        """By a release of the guest's, of the host's, and of a dump that is dropped"""
+        self.program('systemctl', f'echo "$@" >>{self.path("systemctl")}')
+        for save, config in (('exit 0', ''),
+                             (f'rm {self.path(self.RELEASE)}; exit 1', ''),
+                             ('exit 1', 'RETRIES=0\nON_FAILURE=release\n')):
+            with self.subTest(save=save, config=config):
+                self.driver(held=True)
+                self.file('systemctl', '')
+                self.boot(save, config)
+                self.assertEqual(
+                    [line for line in self.read('systemctl').splitlines()
+                     if line.startswith('--no-block')],
+                    ['--no-block start kdump-tools.service',
+                     '--no-block restart fadump-check.service'])
+
     def host_reads(self, then):
         self.program('echo', 'echo "echo: write error: Device or resource busy" >&2\n'
                              f'{then}\nexit 1')
