@@ -21,17 +21,24 @@ NODES = ['-m', 'slots=4,maxmem=8G',
          '-object', 'memory-backend-ram,id=ram0,size=1G',
          '-numa', 'node,nodeid=0,cpus=0-1,memdev=ram0',
          '-numa', 'node,nodeid=1']
+# One of them without a CPU. Two sockets: no real core has its threads on two nodes.
+THREE_NODES = ['-m', 'slots=4,maxmem=8G', '-smp', 'sockets=2,cores=1,threads=1',
+               '-object', 'memory-backend-ram,id=ram0,size=512M',
+               '-object', 'memory-backend-ram,id=ram1,size=512M',
+               '-numa', 'node,nodeid=0,cpus=0,memdev=ram0',
+               '-numa', 'node,nodeid=1,cpus=1,memdev=ram1',
+               '-numa', 'node,nodeid=2']
 
 
 class Plugged(FadumpTest):
     """The guest fills all memory that it has, in every node, and dies."""
 
-    def plug_guest(self, kernel, machine, args, uefi=None):
+    def plug_guest(self, kernel, machine, args, uefi=None, nodes=NODES):
         self.disk_image = self.disk(size='20G')
         # What is movable can be unplugged again, so its memory must be that.
         guest = self.guest(kernel, machine=machine, memory='1G', vcpus=2,
                            disks=[self.disk_image], fadump='boot-mem=384M',
-                           args=NODES + args, uefi=uefi,
+                           args=nodes + args, uefi=uefi,
                            cmdline='memhp_default_state=online_movable')
         guest.cmd('mount /dev/vda /mnt && modprobe fadump_truth')
         return guest
@@ -93,6 +100,13 @@ class Dimms(Plugged):
     """One that was there from the start, on node 0, and one that was plugged
     later, on node 1."""
 
+    def plug(self, guest, number, size, node):
+        guest.qmp.cmd('object-add', **{'qom-type': 'memory-backend-ram',
+                                       'id': f'm{number}', 'size': size})
+        guest.qmp.cmd('device_add', driver='pc-dimm', id=f'dimm{number}',
+                      memdev=f'm{number}', node=node)
+        guest.memory += size
+
     def check(self, kernel, machine, again=True, uefi=None):
         guest = self.plug_guest(kernel, machine, [
             '-object', 'memory-backend-ram,id=m0,size=512M',
@@ -100,12 +114,9 @@ class Dimms(Plugged):
         before = self.node_sizes(guest)
         self.assertEqual(list(before), [0])
         start = len(guest.qmp.poll())
-        guest.qmp.cmd('object-add', **{'qom-type': 'memory-backend-ram',
-                                       'id': 'm1', 'size': 512 * MIB})
-        guest.qmp.cmd('device_add', driver='pc-dimm', id='dimm1', memdev='m1',
-                      node=1)
+        guest.memory += 512 * MIB
+        self.plug(guest, 1, 512 * MIB, node=1)
         nodes = self.wait_nodes(guest, {0: before[0], 1: 512 * MIB})
-        guest.memory += GIB
         counts = self.fill(guest)
         # some of it in DIMMs, which lie above 4 GiB
         self.assertGreaterEqual(counts['anon'][2], PAGES, counts)
@@ -162,6 +173,37 @@ class Dimms(Plugged):
         """
         self.check('6.12', 'q35', uefi='trixie')
 
+    @full_only
+    def test_nodes(self):
+        """Nodes with RAM of the machine's and DIMMs, and one with a DIMM only
+        and no CPU: what comes back belongs to the node that it came from.
+
+        :avocado: tags=machine:q35,kernel:6.12
+        """
+        guest = self.plug_guest('6.12', 'q35', [], nodes=THREE_NODES)
+        before = self.node_sizes(guest)
+        self.assertEqual(list(before), [0, 1])
+        start = len(guest.qmp.poll())
+        size = 256 * MIB
+        for node in (2, 0, 1):
+            self.plug(guest, node, size, node)
+        nodes = self.wait_nodes(
+            guest, {0: before[0] + size, 1: before[1] + size, 2: size})
+        self.assertEqual(guest.cmd('cat /sys/devices/system/node/has_cpu'), '0-1')
+        # All that the next boot's kernel has taken for itself is node 0's.
+        nodes = {0: sum(nodes.values()) - 512 * MIB - 2 * size,
+                 1: 512 * MIB + size, 2: size}
+        for _ in range(2):
+            counts = self.fill(guest)
+            self.assertGreaterEqual(counts['anon'][2], PAGES, counts)
+            self.assert_registered_once(guest, start)
+            guest.crash()
+            self.assert_truth(guest, counts, [
+                (4 * GIB + i * size, size, node)
+                for i, node in enumerate((2, 0, 1))], nodes)
+            start = len(guest.qmp.poll())
+            guest.cmd('modprobe fadump_truth')
+
 
 class VirtioMem(Plugged):
     """Grown, shrunk and grown again before the crash."""
@@ -177,6 +219,9 @@ class VirtioMem(Plugged):
                           value=size)
             nodes = self.wait_nodes(guest, {0: before[0], 1: size})
         guest.memory += GIB
+        # All that the next boot's kernel has taken for itself is node 0's.
+        nodes = {0: sum(nodes.values()) - 512 * MIB - 2 * size,
+                 1: 512 * MIB + size, 2: size}
         for _ in range(2):
             counts = self.fill(guest)
             self.assertGreaterEqual(counts['anon'][2], PAGES, counts)
