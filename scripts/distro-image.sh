@@ -111,10 +111,11 @@ choose_kernel() {
             "refresh the package lists: FADUMP_APT_AGE=0 scripts/kernel.sh --update $release"
 }
 
-# Lines of sources.list for the suite, of those that apt.sh writes
+# Lines of sources.list for the suite, its security and its backports, as apt.sh
+# has them of bookworm
 sources() {
     private_apt_cache stats >/dev/null
-    awk -v suite="$suite" '$1 == "deb" && $4 ~ "^" suite "(-|$)"' "$apt_dir/etc/sources.list"
+    sed -n "s/^\(deb .*\) bookworm/\1 $suite/p" "$apt_dir/etc/sources.list"
 }
 
 preseed() {
@@ -179,6 +180,8 @@ bootstrap() {
     local out=$1 kernel=(linux-image linux-headers) include archives=$cache/distro/archives
     include=("${kernel[@]/%/-$release=$version}" "${server_packages[@]}")
     [ -z "$kdump" ] || include+=("${kdump_packages[@]}")
+    # Which a kernel from there may ask for
+    [[ $version != *~bpo* ]] || include+=("linux-base/$suite-backports")
     mkdir -p "$archives"
     preseed >"$out.preseed"
     # Packages are downloaded once, for all images.
@@ -194,7 +197,7 @@ bootstrap() {
         --essential-hook="chroot \"\$1\" debconf-set-selections <'$out.preseed'" \
         --customize-hook="cp -n \"\$1\"/var/cache/apt/archives/*.deb '$archives/'" \
         --customize-hook="'$top/scripts/distro-image.sh' --configure \"\$1\"" \
-        "$suite" - | zstd -q -T0 -3 >"$out.new"
+        "$suite" - - | zstd -q -T0 -3 >"$out.new"
     rm "$out.preseed"
     mv "$out.new" "$out"
 }

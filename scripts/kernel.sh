@@ -89,7 +89,8 @@ fetch_release() {
 
     # Of the many gigabytes of symbols only the kernel's own are wanted.
     deb=$(try_fetch_deb "linux-image-$release-dbg=$version") || return 1
-    [[ $release != *+deb13* ]] || symbols=lib/modules/$release/vmlinux
+    # Where the image is in parts
+    [ ${#image[@]} -eq 1 ] || symbols=lib/modules/$release/vmlinux
     note "unpacking the symbols of $release"
     # tar ends as soon as it has the member, which dpkg-deb sees as an error
     (
