@@ -610,6 +610,24 @@ printf '%s\\n' "$*" >>{self.path('runs')}
                       glob.glob(self.path('var/crash/**'), recursive=True)
                       if os.path.isfile(f))
 
+    def test_default_level(self):
+        """User memory stays in where makedumpfile would take slab pages for it."""
+        for release, version, level in (('6.1.0-56-amd64', '1.7.2', 31),
+                                        ('6.9.7', '1.7.2', 31),
+                                        ('6.9-rc1', '1.7.2', 31),
+                                        ('6.10.1', '1.7.2', 23),
+                                        ('6.12.117+deb12-amd64', '1.7.2', 23),
+                                        ('6.12.117+deb13-amd64', '1.7.6', 31),
+                                        ('6.12.117+deb13-amd64', '1.7.10', 31),
+                                        ('6.12.117+deb13-amd64', '', 23),
+                                        ('7.3.4+deb13-amd64', '1.7.8', 23)):
+            with self.subTest(release=release, version=version):
+                self.program('uname', f'echo {release}')
+                self.program('makedumpfile', f'echo "makedumpfile: version {version}'
+                                             ' (released on 7 Nov 2022)"')
+                proc = self.save('--help')
+                self.assertIn(f'(default: {level})', proc.stdout)
+
     def test_usage(self):
         for args in (['-d', 'all'], ['--threads=two'], ['-c', 'gzip'],
                      ['--nothing'], ['-o'], ['-o', 'relative'], ['-o', 'ftp://x/y']):
