@@ -8,6 +8,8 @@
 #include "qemu/error-report.h"
 #include "qemu/host-utils.h"
 #include "qemu/madvise.h"
+#include "qemu/thread.h"
+#include "qemu/timer.h"
 #include "qemu/units.h"
 #include "qapi/error.h"
 #include "exec/ramblock.h"
@@ -22,8 +24,13 @@
 #define COPY_SLICE (64 * MiB)
 #define COPY_THREADS_MAX 8
 
-/* Allocated at a time in the background; who stops that waits for one. */
+/*
+ * Allocated at a time in the background; who stops that waits for one. Behind
+ * each comes a pause of so many times what it took: a guest that boots wants
+ * the host's processors more.
+ */
 #define PREALLOC_STEP (16 * MiB)
+#define PREALLOC_PAUSE 3
 
 /* ------------------------------------------------------------------ */
 /* Moving                                                             */
@@ -156,7 +163,7 @@ struct FadumpPrealloc {
     GThread *thread;
     /* of FadumpFresh */
     GArray *ranges;
-    bool stop;
+    QemuSemaphore stop;
 };
 
 bool fadump_is_preallocated(const MemoryRegion *mr)
@@ -176,13 +183,17 @@ static void *prealloc(void *opaque)
         uint64_t pos, step;
 
         for (pos = 0; pos < r->size; pos += step) {
-            if (qatomic_read(&p->stop)) {
-                return NULL;
-            }
+            int64_t ns = qemu_clock_get_ns(QEMU_CLOCK_REALTIME);
+
             step = MIN(PREALLOC_STEP, r->size - pos);
             if (qemu_madvise(r->host + pos, step, QEMU_MADV_POPULATE_WRITE)) {
                 warn_report("fadump-dev: cannot preallocate memory in place of "
                             "what was set aside: %s", strerror(errno));
+                return NULL;
+            }
+            ns = qemu_clock_get_ns(QEMU_CLOCK_REALTIME) - ns;
+            if (!qemu_sem_timedwait(&p->stop, PREALLOC_PAUSE *
+                                    DIV_ROUND_UP(ns, SCALE_MS))) {
                 return NULL;
             }
         }
@@ -195,9 +206,11 @@ FadumpPrealloc *fadump_prealloc_start(const GArray *ranges)
     FadumpPrealloc *p = g_new0(FadumpPrealloc, 1);
 
     p->ranges = g_array_copy((GArray *)ranges);
+    qemu_sem_init(&p->stop, 0);
     p->thread = g_thread_try_new("fadump-prealloc", prealloc, p, NULL);
     if (!p->thread) {
         warn_report("fadump-dev: no thread to preallocate memory");
+        qemu_sem_destroy(&p->stop);
         g_clear_pointer(&p->ranges, g_array_unref);
         g_clear_pointer(&p, g_free);
     }
@@ -207,8 +220,9 @@ FadumpPrealloc *fadump_prealloc_start(const GArray *ranges)
 void fadump_prealloc_stop(FadumpPrealloc *p)
 {
     if (p) {
-        qatomic_set(&p->stop, true);
+        qemu_sem_post(&p->stop);
         g_thread_join(p->thread);
+        qemu_sem_destroy(&p->stop);
         g_array_unref(p->ranges);
         g_free(p);
     }
