@@ -43,6 +43,12 @@ class Plugged(FadumpTest):
         guest.cmd('mount /dev/vda /mnt && modprobe fadump_truth')
         return guest
 
+    def plug_dimm(self, guest, name, size, node):
+        guest.qmp.cmd('object-add', **{'qom-type': 'memory-backend-ram',
+                                       'id': f'mem-{name}', 'size': size})
+        guest.qmp.cmd('device_add', driver='pc-dimm', id=name,
+                      memdev=f'mem-{name}', node=node)
+
     def node_sizes(self, guest):
         """Bytes that the kernel has, of each node with memory."""
         text = guest.cmd('cat /sys/devices/system/node/node*/meminfo')
@@ -106,13 +112,6 @@ class Dimms(Plugged):
     """One that was there from the start, on node 0, and one that was plugged
     later, on node 1."""
 
-    def plug(self, guest, number, size, node):
-        guest.qmp.cmd('object-add', **{'qom-type': 'memory-backend-ram',
-                                       'id': f'm{number}', 'size': size})
-        guest.qmp.cmd('device_add', driver='pc-dimm', id=f'dimm{number}',
-                      memdev=f'm{number}', node=node)
-        guest.memory += size
-
     def check(self, kernel, machine, again=True, uefi=None):
         guest = self.plug_guest(kernel, machine, [
             '-object', 'memory-backend-ram,id=m0,size=512M',
@@ -120,8 +119,8 @@ class Dimms(Plugged):
         before = self.node_sizes(guest)
         self.assertEqual(list(before), [0])
         start = len(guest.qmp.poll())
-        guest.memory += 512 * MIB
-        self.plug(guest, 1, 512 * MIB, node=1)
+        self.plug_dimm(guest, 'dimm1', 512 * MIB, node=1)
+        guest.memory += GIB
         nodes = self.wait_nodes(guest, {0: before[0], 1: 512 * MIB})
         counts = self.fill(guest)
         # some of it in DIMMs, which lie above 4 GiB
@@ -192,7 +191,8 @@ class Dimms(Plugged):
         start = len(guest.qmp.poll())
         size = 256 * MIB
         for node in (2, 0, 1):
-            self.plug(guest, node, size, node)
+            self.plug_dimm(guest, f'dimm{node}', size, node)
+            guest.memory += size
         nodes = self.wait_nodes(
             guest, {0: before[0] + size, 1: before[1] + size, 2: size})
         self.assertEqual(guest.cmd('cat /sys/devices/system/node/has_cpu'), '0-1')
@@ -347,11 +347,7 @@ class Sequences(Plugged):
             return None
         name = next(f'd{i}' for i in range(4) if f'd{i}' not in self.dimms)
         self.dimms[name] = self.random.randrange(2)
-        self.guest_.qmp.cmd('object-add', **{
-            'qom-type': 'memory-backend-ram', 'id': f'mem-{name}',
-            'size': self.DIMM})
-        self.guest_.qmp.cmd('device_add', driver='pc-dimm', id=name,
-                            memdev=f'mem-{name}', node=self.dimms[name])
+        self.plug_dimm(self.guest_, name, self.DIMM, self.dimms[name])
         return name
 
     def unplug(self):
