@@ -198,6 +198,32 @@ class Packages(FadumpTest):
         self.assertEqual(guest.run('ls /run/issue.d/fadump-tools.issue')[0], 1)
 
     @full_only
+    def test_host_releases_what_is_kept(self):
+        """The guest could not save it, the host has: logins are told no more.
+
+        :avocado: tags=machine:q35,kernel:6.1
+        """
+        guest = self.boot('fadump-tools', disk=self.disk(size='256M'))
+        full = guest.mem_total()
+        guest.cmd('dd if=/dev/zero of=/var/crash/full bs=1M count=150 && sync')
+        dump_id, start = self.crash(guest)
+        self.assertEqual(guest.run('systemctl is-system-running --wait')[0], 1)
+        self.assertIn('could not be saved', guest.cmd('cat /run/issue.d/*'))
+        self.assertEqual(guest.cmd('systemctl is-active fadump-held').strip(),
+                         'active')
+        guest.cmd('rm /var/crash/full')
+        guest.qmp.cmd('fadump-release')
+        guest.cmd('while [ -e /sys/kernel/fadump/release_mem ]; do sleep 1; done')
+        self.assert_released(guest, full)
+        self.assertEqual(self.events(guest, 'FADUMP_RELEASED', start),
+                         [{'id': dump_id, 'reason': 'host'}])
+        guest.cmd('while systemctl -q is-active fadump-held; do sleep 1; done')
+        self.assertEqual(guest.run('ls /run/issue.d/fadump-tools.issue')[0], 1)
+        self.assertEqual(guest.cmd('fadump-config motd'), '')
+        # It had failed, too, as a dump was held.
+        guest.cmd('until systemctl -q is-active fadump-check; do sleep 1; done')
+
+    @full_only
     def test_parallel_and_release(self):
         """Services at once; and a dump that is not wanted if it cannot be saved.
 

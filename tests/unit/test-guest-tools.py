@@ -490,6 +490,7 @@ class Boot(Root):
         self.assertEqual(self.read(self.RELEASE), '')
         self.assertIn('It could not be saved', self.read(self.ISSUE))
         self.assertIn('systemctl start fadump-save.service', proc.stdout)
+        self.assertIn('--no-block start fadump-held.service', self.read('systemctl'))
 
     def test_release(self):
         proc = self.boot('exit 1', 'ON_FAILURE=release\n')
@@ -527,6 +528,22 @@ class Boot(Root):
                     ['--no-block start kdump-tools.service',
                      '--no-block restart fadump-check.service'])
 
+    def test_what_is_left_held_is_waited_for(self):
+        """It goes at last: nothing is said at logins any more, all is started."""
+        self.boot('exit 1', 'RETRIES=0\n')
+        self.program('systemctl', f'echo "$@" >>{self.path("systemctl")}')
+        self.file('systemctl', '')
+        self.program('sleep', f'[ $(grep -c x {self.path("slept")}) -lt 3 ] ||\n'
+                              f'\trm {self.path(self.RELEASE)}\n'
+                              f'echo x "$@" >>{self.path("slept")}')
+        self.file('slept', '')
+        proc = self.run_tool('fadump-boot', '--wait')
+        self.assertEqual(proc.returncode, 0, proc.stderr)
+        self.assertEqual(self.read('slept'), 'x 15\n' * 4)
+        self.assertEqual(self.read(self.ISSUE), '')
+        self.assertIn('--no-block start kdump-tools.service', self.read('systemctl'))
+        self.assertIn('restart fadump-check.service', self.read('systemctl'))
+
     def host_reads(self, then):
         self.program('echo', 'echo "echo: write error: Device or resource busy" >&2\n'
                              f'{then}\nexit 1')
@@ -544,6 +561,7 @@ class Boot(Root):
         self.assertEqual(proc.returncode, 1)
         self.assertIn('was not released', proc.stdout)
         self.assertIn('its memory is not back', self.read(self.ISSUE))
+        self.assertIn('--no-block start fadump-held.service', self.read('systemctl'))
 
     def test_wrong_configuration_keeps(self):
         """A save that is told nonsense fails, and says 2."""
