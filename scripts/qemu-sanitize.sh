@@ -54,9 +54,7 @@ build() {
     configure
     step "building QEMU with sanitizers (a first time takes a quarter of an hour)"
     run_logged qemu-sanitize-build ninja -C "$dir/build" "${targets[@]}"
-    # a program that is run where it was built looks for all files there
-    mkdir -p "$dir/build/qemu-bundle$base"
-    ln -sfn "$base/firmware" "$dir/build/qemu-bundle$base/firmware"
+    qemu_link_firmware "$dir/build"
 }
 
 main() {

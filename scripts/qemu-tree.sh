@@ -15,6 +15,7 @@
 #                             directory of the cache for it
 #   qemu_fetch DIR            make DIR that tree, as it is without us
 #   qemu_fetch_firmware       make $base/firmware
+#   qemu_link_firmware BUILD  have QEMU find it from where it was built
 #   qemu_configure SRC BUILD  once
 #   qemu_overlay_files        our files, each at its path in a QEMU tree
 #   qemu_patch_files          our patches, in order
@@ -139,6 +140,12 @@ qemu_configure() {
         die "configure found no compiler for 16-bit option ROMs" \
             "install lib32gcc-12-dev (scripts/bootstrap.sh does)"
     }
+}
+
+# QEMU looks below its bundle for all files while it is in its build directory.
+qemu_link_firmware() {
+    mkdir -p "$1/qemu-bundle$base"
+    ln -sfn "$base/firmware" "$1/qemu-bundle$base/firmware"
 }
 
 qemu_overlay_files() {

@@ -188,21 +188,49 @@ check_style() {
     [ "$rc" = 0 ] || die "checkpatch.pl has found errors, see above"
 }
 
+# Expected ACPI tables are those of TCG, and not of any KVM: QEMU finds none.
+without_kvm() {
+    if [ ! -e /dev/kvm ]; then
+        "$@"
+    elif [ "$(id -u)" -eq 0 ]; then
+        unshare -m sh -c 'mount --bind /dev/null /dev/kvm && exec "$@"' sh "$@"
+    else
+        unshare -rm sh -c 'mount --bind /dev/null /dev/kvm && exec "$@"' sh "$@"
+    fi
+}
+
 # run_tests LINES: build and run tests of QEMU's, as its `make check` does
 run_tests() {
-    local t needs targets=() names=()
+    local t needs n without targets=() names=() partly=()
     while read -r t needs; do
         [ -n "$t" ] || continue
-        # shellcheck disable=SC2206 # a list
-        targets+=("tests/$t" $needs)
         t=${t/#qtest/qtest-x86_64}
-        names+=("${t#unit/}")
+        targets+=("tests/${t/#qtest-x86_64/qtest}")
+        without=
+        for n in $needs; do
+            case $n in
+            !*) without+=" -s ${n#!}" ;;
+            *) targets+=("$n") ;;
+            esac
+        done
+        if [ -n "$without" ]; then
+            partly+=("${t#unit/}$without")
+        else
+            names+=("${t#unit/}")
+        fi
     done <<<"$1"
-    [ ${#names[@]} -gt 0 ] || return 0
+    [ ${#targets[@]} -gt 0 ] || return 0
     run_limited ninja -C "$dir" "${targets[@]}"
-    note "tests: ${names[*]}"
-    run_logged series-test "$dir/pyvenv/bin/meson" test -C "$dir" --no-rebuild \
-        --print-errorlogs --timeout-multiplier 4 "${names[@]}"
+    [ ${#names[@]} -eq 0 ] || run_meson_test "${names[@]}"
+    for t in "${partly[@]}"; do
+        run_meson_test "${t%% *}" --test-args "${t#* }"
+    done
+}
+
+run_meson_test() {
+    note "tests: $*"
+    run_logged series-test without_kvm "$dir/pyvenv/bin/meson" test -C "$dir" \
+        --no-rebuild --print-errorlogs --timeout-multiplier 8 "$@"
     sed -n '/^ *[0-9]*\/[0-9]* /p' "$cache/log/series-test.log"
 }
 
@@ -243,6 +271,7 @@ check_commits() {
         step "$((i + 1)): $(tree_git log -1 --format=%s "$commit")"
         git -C "$src" checkout -q -f --detach "$commit"
         qemu_configure "$src" "$dir"
+        qemu_link_firmware "$dir"
         run_limited ninja -C "$dir" qemu-system-x86_64 qemu-img \
             storage-daemon/qemu-storage-daemon
         run_tests "${tests[i]}"
