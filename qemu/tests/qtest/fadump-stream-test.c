@@ -54,7 +54,7 @@ static void test_migrate_dests(const void *opaque)
     g_autofree char *path = g_build_filename(src->dir, "stream", NULL);
     g_autofree char *buf = NULL;
     g_autoptr(GByteArray) desc = NULL;
-    uint64_t *found;
+    uint8_t *found;
     unsigned count[4];
     gsize len;
     size_t i;
@@ -65,9 +65,9 @@ static void test_migrate_dests(const void *opaque)
                     VIRTIO_FADUMP_S_OK);
     save_to(src, path);
     g_assert_true(g_file_get_contents(path, &buf, &len, NULL));
-    found = (uint64_t *)find_bytes(buf, len, dests, sizeof(dests));
+    found = find_bytes(buf, len, dests, sizeof(dests));
     for (i = 0; i < ARRAY_SIZE(bad); i++) {
-        stq_be_p(&found[bad[i].field], bad[i].value);
+        stq_be_p(found + bad[i].field * sizeof(dests[0]), bad[i].value);
         assert_refused(m, src, path, buf, len);
         memcpy(found, dests, sizeof(dests));
     }
@@ -149,11 +149,13 @@ static void test_migrate_hostile(const void *opaque)
     g_autofree char *path = g_build_filename(src->dir, "stream", NULL);
     g_autofree char *buf = NULL, *registered = NULL;
     g_autoptr(GByteArray) desc = NULL;
-    struct virtio_fadump_desc *h, good;
+    g_autofree struct virtio_fadump_desc *h = NULL;
+    struct virtio_fadump_desc good;
     struct virtio_fadump_range *r, good_range;
     struct virtio_fadump_vcpu *v, good_vcpu;
     StreamEnd *end, old_end;
     Stream *s, old, want;
+    uint8_t *found;
     gsize len, registered_len;
     static const uint32_t idle[] = { IDLE, ANNOUNCED, DYING };
     uint32_t i;
@@ -276,8 +278,9 @@ static void test_migrate_hostile(const void *opaque)
     desc = read_descriptor(src);
     save_to(src, path);
     g_assert_true(g_file_get_contents(path, &buf, &len, NULL));
-    h = (struct virtio_fadump_desc *)find_bytes(buf, len, desc->data,
-                                                desc->len);
+    found = find_bytes(buf, len, desc->data, desc->len);
+    /* at its place in the stream it is not aligned */
+    h = g_memdup2(found, desc->len);
     r = (void *)((uint8_t *)h + le64_to_cpu(h->ranges_off));
     v = (void *)((uint8_t *)h + le64_to_cpu(h->vcpus_off));
     good = *h;
@@ -285,12 +288,14 @@ static void test_migrate_hostile(const void *opaque)
     good_vcpu = *v;
 
     h->cause = ~h->cause;
+    memcpy(found, h, desc->len);
     assert_refused(m, src, path, buf, len);
     *h = good;
 
 #define assert_desc_refused(field, value) do { \
         (field) = (value); \
         seal(h, desc->len); \
+        memcpy(found, h, desc->len); \
         assert_refused(m, src, path, buf, len); \
         *h = good; \
         *r = good_range; \
@@ -317,6 +322,7 @@ static void test_migrate_hostile(const void *opaque)
     assert_desc_refused(r->len, cpu_to_le64(UINT64_MAX));
     assert_desc_refused(r->addr, cpu_to_le64(512 * MiB));
     assert_desc_refused(r->held, cpu_to_le64(UINT64_MAX));
+    memcpy(found, h, desc->len);
 
     want = (Stream) {
         cpu_to_be64(B), cpu_to_be64(256 * MiB), cpu_to_be64(src->window),
