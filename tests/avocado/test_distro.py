@@ -9,6 +9,7 @@ The images are those of scripts/distro-image.sh. Each case takes minutes.
 import os
 import re
 import shutil
+import subprocess
 import sys
 import tempfile
 
@@ -264,26 +265,31 @@ class DistroFullDisk(DistroTest):
         self.assert_dump(guest)
 
 
-class DistroSecureBoot(DistroTest):
+class SecureBootTest(DistroTest):
     """Firmware takes what Microsoft has signed, shim what Debian has, and the
     kernel a module whose key was enrolled."""
 
-    def boot_secure(self, mok):
+    def secure_boot(self, mok):
+        """What new_distro() takes for it."""
         variables = self.path('variables.fd')
         build.secure_boot_variables('bookworm', variables, mok)
-        guest = self.new_distro('bookworm', uefi='bookworm', smm=True,
-                                variables=variables)
-        guest.boot()
-        self.assertIn('SecureBoot enabled', guest.cmd('mokutil --sb-state'))
-        self.assertIn('[integrity]',
-                      guest.cmd('cat /sys/kernel/security/lockdown'))
-        return guest
+        return {'uefi': 'bookworm', 'smm': True, 'variables': variables}
 
     def dkms_key(self):
         """The certificate of the key that DKMS made when the image was made."""
         key = self.path('mok.pub')
         build.DistroImage('bookworm').get('var/lib/dkms/mok.pub', key)
         return key
+
+
+class DistroSecureBoot(SecureBootTest):
+
+    def boot_secure(self, mok):
+        guest = self.new_distro('bookworm', **self.secure_boot(mok)).boot()
+        self.assertIn('SecureBoot enabled', guest.cmd('mokutil --sb-state'))
+        self.assertIn('[integrity]',
+                      guest.cmd('cat /sys/kernel/security/lockdown'))
+        return guest
 
     @full_only
     def test_enrolled(self):
@@ -315,7 +321,7 @@ class DistroSecureBoot(DistroTest):
             'run-parts /etc/update-motd.d'))
 
 
-class DistroLuks(DistroTest):
+class LuksTest(DistroTest):
     """The root is a LUKS2 volume, whose key slot takes 512 MiB to open."""
 
     SLOT = 512 * MIB
@@ -364,6 +370,9 @@ class DistroLuks(DistroTest):
             'umount /mnt/boot && umount /mnt && cryptsetup close root')
         guest.close()
         return disk.path
+
+
+class DistroLuks(LuksTest):
 
     @full_only
     def test_luks(self):
@@ -468,7 +477,111 @@ class DistroTargets(DistroTest):
         self.check(guest, server, 'http', 'http://192.168.77.2/dumps')
 
 
-class DistroPreserved(DistroTest):
+class DistroPackages(DistroTest):
+    """Our packages are upgraded, removed and purged while crashes are captured and
+    while a dump is held."""
+
+    DKMS, TOOLS = 'fadump-virtio-dkms', 'fadump-tools'
+    LATER = '0.1.1'
+
+    def later(self):
+        """The packages of a later version, on a disk."""
+        source = self.path('fadump-virtio')
+        shutil.copytree(os.path.join(build.TOP, 'guest'), source, symlinks=True)
+        changelog = os.path.join(source, 'debian', 'changelog')
+        with open(changelog, encoding='utf-8') as f:
+            text = f.read()
+        with open(changelog, 'w', encoding='utf-8') as f:
+            f.write(re.sub(r'\([^)]*\)', f'({self.LATER})', text, count=1))
+        with open(self.path('dpkg-buildpackage.log'), 'wb') as log:
+            subprocess.run(['dpkg-buildpackage', '-d', '-b', '-us', '-uc'],
+                           cwd=source, check=True, stdin=subprocess.DEVNULL,
+                           stdout=log, stderr=subprocess.STDOUT)
+        disk = self.disk(size='64M')
+        for name in (self.DKMS, self.TOOLS):
+            deb = f'{name}_{self.LATER}_all.deb'
+            disk.put(self.path(deb), deb)
+        return disk
+
+    def dpkg(self, guest, command):
+        """What dpkg or apt says; a compiler runs, in a guest."""
+        status, said = guest.run(
+            f'DEBIAN_FRONTEND=noninteractive {command} </dev/null 2>&1',
+            2 * SAVE_TIMEOUT)
+        return status, said.decode(errors='replace')
+
+    def install(self, guest, *names):
+        status, said = self.dpkg(guest, 'dpkg -i ' + ' '.join(
+            f'/root/{n}_{self.LATER}_all.deb' for n in names))
+        self.assertEqual(status, 0, said)
+        return said
+
+    @full_only
+    def test_life(self):
+        """
+        :avocado: tags=machine:q35,kernel:6.1,boot:grub
+        """
+        guest = self.distro('bookworm', disks=[self.later()])
+        guest.cmd('device=$(for d in /dev/vd?; do '
+                  'blkid -p -o value -s USAGE $d | grep -qx filesystem && '
+                  'echo $d; done); mount -t ext4 $device /mnt && '
+                  'cp /mnt/*.deb /root/ && umount /mnt')
+        mem_total = guest.mem_total()
+
+        # An upgrade leaves what is loaded; the next boot has the new one.
+        self.install(guest, self.DKMS, self.TOOLS)
+        self.assert_registered(guest)
+        self.assertIn(f'/{self.LATER},', guest.cmd('dkms status fadump-virtio'))
+        self.assertEqual(guest.qmp.count('FADUMP_REGISTERED'), 1)
+        # It is not saved, whatever there is room for.
+        guest.cmd("printf 'MIN_FREE=1000000\\nRETRIES=0\\n' "
+                  '>>/etc/default/fadump-tools && systemctl daemon-reload && sync')
+        guest.crash()
+        guest.wait_login()
+        guest.wait_settled()
+        self.assertTrue(guest.exists(VMCORE))
+        self.assertLess(guest.mem_total(), mem_total * 0.8)
+
+        # With a dump held: the driver stays, the tools may go, an upgrade does nothing.
+        status, said = self.dpkg(guest, f'apt-get -q -y remove {self.DKMS}')
+        self.assertNotEqual(status, 0, said)
+        self.assertIn('not removed, as the dump of a crash is held', said)
+        self.assertEqual(self.dpkg(guest, 'dpkg --configure -a')[0], 0)
+        self.assertIn('a dump of a crash is held', self.install(guest, self.TOOLS))
+        status, said = self.dpkg(guest, f'apt-get -q -y remove {self.TOOLS}')
+        self.assertEqual(status, 0, said)
+        self.assertIn('nothing saves it from now on', said)
+        self.assertTrue(guest.exists(VMCORE))
+        self.assertEqual(guest.qmp.count('FADUMP_RELEASED'), 0)
+        self.install(guest, self.TOOLS)
+        guest.cmd("sed -i '/^MIN_FREE=1000000/d' /etc/default/fadump-tools && "
+                  'systemctl start fadump-save', timeout=SAVE_TIMEOUT)
+        self.assertFalse(guest.exists(VMCORE))
+        self.assert_dump(guest)
+        self.assert_released(guest, mem_total)
+
+        # Purged, while crashes are captured: they are no more; dumps stay.
+        status, said = self.dpkg(
+            guest, f'apt-get -q -y purge {self.DKMS} {self.TOOLS}')
+        self.assertEqual(status, 0, said)
+        self.assertIn('crashes are captured no more', said)
+        self.assertEqual(guest.qmp.cmd('query-fadump')['state'], 'idle')
+        self.assert_dump(guest)
+        guest.send('systemctl reboot')
+        guest.wait_boot()
+        guest.wait_login()
+        self.assertEqual(guest.wait_settled(), 'running')
+        self.assertEqual(guest.mem_total(), mem_total)
+        self.assertFalse(guest.exists('/sys/kernel/fadump'))
+        self.assertEqual(guest.qmp.cmd('query-fadump')['state'], 'idle')
+        # Of the kernel's headers, the tests' own port, and what is in no package
+        self.assertEqual(guest.cmd(
+            "find / -xdev -name '*fadump*' ! -path '*/linux-headers-*' "
+            "! -path '*/fadump-test-port*' ! -path '/root/*' ! -path '/var/crash/*' "
+            "! -path '/var/cache/*' ! -path '/var/log/*'"), '')
+
+
+class DistroPreserved(SecureBootTest, LuksTest):
     """From the capture to the release the boot of a whole Debian writes to no
     preserved page: firmware, GRUB, kernel, initramfs, systemd, the save."""
 
@@ -476,9 +589,9 @@ class DistroPreserved(DistroTest):
         if build.accel() != 'tcg':
             self.skipTest('stops at the reset vector, which needs TCG')
 
-    def check(self, name, **options):
-        memory = '1G'
-        preserved = Preserved(self, memory, GIB)
+    def check(self, name, memory='1G', **options):
+        # q35 has so much below 4 GiB.
+        preserved = Preserved(self, memory, 2 * GIB)
         guest = self.new_distro(name, **preserved.options('q35'), **options)
         guest.boot()
         self.assertEqual(guest.wait_settled(), 'running')
@@ -533,6 +646,48 @@ class DistroPreserved(DistroTest):
         :avocado: tags=machine:q35,kernel:6.12,boot:grub,distro:trixie
         """
         self.check('trixie')
+
+    @full_only
+    def test_bookworm_6_12(self):
+        """
+        :avocado: tags=machine:q35,kernel:6.12,boot:grub
+        """
+        self.check('bookworm-6.12')
+
+    @full_only
+    def test_trixie_7(self):
+        """
+        :avocado: tags=machine:q35,kernel:7,boot:grub,distro:trixie
+        """
+        self.check('trixie-7')
+
+    @full_only
+    def test_kdump_tools(self):
+        """
+        :avocado: tags=machine:q35,kernel:6.1,boot:grub
+        """
+        self.check('bookworm-kdump')
+
+    @full_only
+    def test_8_vcpus(self):
+        """
+        :avocado: tags=machine:q35,kernel:6.1,boot:grub,vcpus:8
+        """
+        self.check('bookworm', vcpus=8)
+
+    @full_only
+    def test_secure_boot(self):
+        """
+        :avocado: tags=machine:q35,kernel:6.1,boot:grub,firmware:ovmf
+        """
+        self.check('bookworm', **self.secure_boot(self.dkms_key()))
+
+    @full_only
+    def test_luks(self):
+        """
+        :avocado: tags=machine:q35,kernel:6.1,boot:grub
+        """
+        self.check(self.IMAGE, memory='4G', disk=self.encrypted())
 
 
 class DistroBootMemory(DistroTest):
