@@ -40,7 +40,12 @@ def junit_cases(path):
 
 def count_meson(logs):
     passed = failed = skipped = 0
-    for counts in junit_cases(os.path.join(logs, 'testlog.junit.xml')).values():
+    report = os.path.join(logs, 'testlog.junit.xml')
+    if not os.path.exists(report):
+        # There is no such test, or meson itself has failed.
+        print('no test was run')
+        return 0, 1, 0
+    for counts in junit_cases(report).values():
         passed += counts[0]
         failed += counts[1]
         skipped += counts[2]
