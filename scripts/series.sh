@@ -190,13 +190,12 @@ check_style() {
 
 # Expected ACPI tables are those of TCG, and not of any KVM: QEMU finds none.
 without_kvm() {
-    if [ ! -e /dev/kvm ]; then
-        "$@"
-    elif [ "$(id -u)" -eq 0 ]; then
-        unshare -m sh -c 'mount --bind /dev/null /dev/kvm && exec "$@"' sh "$@"
-    else
-        unshare -rm sh -c 'mount --bind /dev/null /dev/kvm && exec "$@"' sh "$@"
+    local private=-m
+    [ "$(id -u)" -eq 0 ] || private=-rm
+    if [ -e /dev/kvm ]; then
+        set -- unshare "$private" sh -c 'mount --bind /dev/null /dev/kvm && exec "$@"' sh "$@"
     fi
+    "$@"
 }
 
 # run_tests LINES: build and run tests of QEMU's, as its `make check` does
@@ -204,8 +203,8 @@ run_tests() {
     local t needs n without targets=() names=() partly=()
     while read -r t needs; do
         [ -n "$t" ] || continue
+        targets+=("tests/$t")
         t=${t/#qtest/qtest-x86_64}
-        targets+=("tests/${t/#qtest-x86_64/qtest}")
         without=
         for n in $needs; do
             case $n in
