@@ -94,14 +94,17 @@ class DistroTest(FadumpTest):
         self.assertTrue([f for f in files if f.startswith('dmesg')], files)
         return f'/var/crash/{directory}', cores[0]
 
-    def assert_crash_opens(self, guest, disk):
-        """crash(8) on the host finds the task that died in the dump."""
-        directory, core = self.assert_dump(guest)
+    def with_disk(self, guest, command):
+        """Run it while the test's disk, of those with no partitions, is /mnt."""
         guest.cmd('device=$(for d in /dev/vd?; do '
                   'blkid -p -o value -s USAGE $d | grep -qx filesystem && '
                   'echo $d; done); mount -t ext4 $device /mnt && '
-                  f'cp {directory}/{core} /mnt/dump && umount /mnt',
-                  timeout=SAVE_TIMEOUT)
+                  f'{command} && umount /mnt', timeout=SAVE_TIMEOUT)
+
+    def assert_crash_opens(self, guest, disk):
+        """crash(8) on the host finds the task that died in the dump."""
+        directory, core = self.assert_dump(guest)
+        self.with_disk(guest, f'cp {directory}/{core} /mnt/dump')
         dump = self.fetch_dump(disk, 'dump')
         said = self.crash_session(guest.kernel, dump, 'sys', 'bt')
         self.assertIn(guest.kernel.release, said[0])
@@ -522,10 +525,7 @@ class DistroPackages(DistroTest):
         :avocado: tags=machine:q35,kernel:6.1,boot:grub
         """
         guest = self.distro('bookworm', disks=[self.later()])
-        guest.cmd('device=$(for d in /dev/vd?; do '
-                  'blkid -p -o value -s USAGE $d | grep -qx filesystem && '
-                  'echo $d; done); mount -t ext4 $device /mnt && '
-                  'cp /mnt/*.deb /root/ && umount /mnt')
+        self.with_disk(guest, 'cp /mnt/*.deb /root/')
         mem_total = guest.mem_total()
 
         # An upgrade leaves what is loaded; the next boot has the new one.

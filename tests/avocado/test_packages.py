@@ -115,6 +115,14 @@ class Packages(FadumpTest):
         self.assertEqual(len(guest.boots), boots)
         self.assertEqual(guest.qmp.count('FADUMP_FAILED'), 0)
 
+    def crash_without_room(self):
+        """A guest whose dumps' disk is full has crashed: with its MemTotal before,
+        the dump's id and the events' start."""
+        guest = self.boot('fadump-tools', disk=self.disk(size='256M'))
+        full = guest.mem_total()
+        guest.cmd('dd if=/dev/zero of=/var/crash/full bs=1M count=150 && sync')
+        return guest, full, *self.crash(guest)
+
     def test_wait(self):
         """All that is started finds all memory; then the tool's own test.
 
@@ -165,10 +173,7 @@ class Packages(FadumpTest):
 
         :avocado: tags=machine:q35,kernel:6.1
         """
-        guest = self.boot('fadump-tools', disk=self.disk(size='256M'))
-        full = guest.mem_total()
-        guest.cmd('dd if=/dev/zero of=/var/crash/full bs=1M count=150 && sync')
-        dump_id, start = self.crash(guest)
+        guest, full, dump_id, start = self.crash_without_room()
         self.assert_one_boot(guest, 2)
         self.assert_captured(guest)
         self.assertLess(self.service_memory(guest), full * 3 // 4)
@@ -203,10 +208,7 @@ class Packages(FadumpTest):
 
         :avocado: tags=machine:q35,kernel:6.1
         """
-        guest = self.boot('fadump-tools', disk=self.disk(size='256M'))
-        full = guest.mem_total()
-        guest.cmd('dd if=/dev/zero of=/var/crash/full bs=1M count=150 && sync')
-        dump_id, start = self.crash(guest)
+        guest, full, dump_id, start = self.crash_without_room()
         self.assertEqual(guest.run('systemctl is-system-running --wait')[0], 1)
         self.assertIn('could not be saved', guest.cmd('cat /run/issue.d/*'))
         self.assertEqual(guest.cmd('systemctl is-active fadump-held').strip(),
