@@ -153,6 +153,19 @@ class FadumpTest(unittest.TestCase):
             self.assert_registered(guest)
         return guest
 
+    def migrate_to(self, source, target):
+        """The guest goes to another QEMU, which is not started yet; that."""
+        target.args += ['-incoming', 'defer']
+        target.start(paused=True)
+        channel = f'unix:{target.socket("migration")}'
+        target.qmp.cmd('migrate-incoming', uri=channel)
+        source.qmp.cmd('migrate', uri=channel)
+        source.wait_migration()
+        target.boots = list(source.boots)
+        source.close()
+        target.qmp.cmd('cont')
+        return target
+
     # ---- what a user would look at ----
 
     def assert_registered(self, guest):

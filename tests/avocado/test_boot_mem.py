@@ -26,16 +26,7 @@ class BootMem(FadumpTest):
 
     def migrate(self, source, **options):
         """The same guest in another QEMU"""
-        target = self.new_guest('6.1', args=['-incoming', 'defer'], **options)
-        target.start(paused=True)
-        channel = f'unix:{target.socket("migration")}'
-        target.qmp.cmd('migrate-incoming', uri=channel)
-        source.qmp.cmd('migrate', uri=channel)
-        source.wait_migration()
-        target.boots = list(source.boots)
-        source.close()
-        target.qmp.cmd('cont')
-        return target
+        return self.migrate_to(source, self.new_guest('6.1', **options))
 
     def crash_and_release(self, guest, boot_mem, before):
         guest.crash()

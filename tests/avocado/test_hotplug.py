@@ -13,14 +13,21 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from fadump_test import (FADUMP, GIB, MIB, SOAK, FadumpTest, GuestError, abi,
                          full_only, main, truth)
 from vmtest import build
+from vmtest.guest import Overlay
 
 SEED = 20261126
 # Of each kind of memory
 PAGES = 512
-NODES = ['-m', 'slots=4,maxmem=8G',
-         '-object', 'memory-backend-ram,id=ram0,size=1G',
-         '-numa', 'node,nodeid=0,cpus=0-1,memdev=ram0',
-         '-numa', 'node,nodeid=1']
+
+
+def two_nodes(memory):
+    """All RAM of the machine's on the first"""
+    return ['-m', 'slots=4,maxmem=8G',
+            '-object', f'memory-backend-ram,id=ram0,size={memory}',
+            '-numa', 'node,nodeid=0,cpus=0-1,memdev=ram0',
+            '-numa', 'node,nodeid=1']
+
+
 # One of them without a CPU. Two sockets: no real core has its threads on two nodes.
 THREE_NODES = ['-m', 'slots=4,maxmem=8G', '-smp', 'sockets=2,cores=1,threads=1',
                '-object', 'memory-backend-ram,id=ram0,size=512M',
@@ -33,13 +40,19 @@ THREE_NODES = ['-m', 'slots=4,maxmem=8G', '-smp', 'sockets=2,cores=1,threads=1',
 class Plugged(FadumpTest):
     """The guest fills all memory that it has, in every node, and dies."""
 
-    def plug_guest(self, kernel, machine, args, uefi=None, nodes=NODES):
-        self.disk_image = self.disk(size='20G')
+    def options(self, machine, args, uefi=None, memory='1G', nodes=None,
+                disks=()):
+        """Of such a guest"""
         # What is movable can be unplugged again, so its memory must be that.
-        guest = self.guest(kernel, machine=machine, memory='1G', vcpus=2,
-                           disks=[self.disk_image], fadump='boot-mem=384M',
-                           args=nodes + args, uefi=uefi,
-                           cmdline='memhp_default_state=online_movable')
+        return {'machine': machine, 'memory': memory, 'vcpus': 2,
+                'disks': disks, 'fadump': 'boot-mem=384M', 'uefi': uefi,
+                'args': (nodes or two_nodes(memory)) + args,
+                'cmdline': 'memhp_default_state=online_movable'}
+
+    def plug_guest(self, kernel, machine, args, **options):
+        self.disk_image = self.disk(size='20G')
+        guest = self.guest(kernel, **self.options(
+            machine, args, disks=[self.disk_image], **options))
         guest.cmd('mount /dev/vda /mnt && modprobe fadump_truth')
         return guest
 
@@ -71,7 +84,17 @@ class Plugged(FadumpTest):
             raise GuestError(f'nodes have {now}, not {wanted}: {e}') from e
         return now
 
+    def lsmem(self, guest):
+        """The kernel's memory blocks as lsmem(1) has them: {number: (node,
+        state)}"""
+        return {int(number, 16): (int(node), state) for number, state, node in
+                re.findall(r'^(\w+) (\w+) node(\d+)$', guest.cmd(
+                    'cd /sys/devices/system/memory; for b in memory*; do '
+                    'n=$(echo $b/node*); echo $(cat $b/phys_index $b/state) '
+                    '${n##*/}; done'), re.M)}
+
     def fill(self, guest):
+        self.before = self.lsmem(guest)
         limit = int(guest.cmd("awk '/^MemAvailable/ {print $2}' "
                               '/proc/meminfo')) // 1024 - 160
         said = guest.cmd(f'truth fill -s {SEED} -o /mnt/list -b {384 * MIB} '
@@ -91,14 +114,24 @@ class Plugged(FadumpTest):
         self.assertEqual(list(self.node_sizes(guest)), [0])
         guest.cmd('mount /dev/vda /mnt && cp /proc/vmcore /mnt/vmcore && '
                   'umount /mnt', timeout=600)
-        listed = self.fetch_dump(self.disk_image, 'list')
-        dump = self.fetch_dump(self.disk_image, 'vmcore')
+        self.assert_dump(self.fetch_dump(self.disk_image, 'vmcore'),
+                         self.fetch_dump(self.disk_image, 'list'), counts)
+        guest.cmd('mount /dev/vda /mnt && rm /mnt/vmcore /mnt/list /mnt/data')
+        self.release(guest)
+        self.assert_back(guest, nodes)
+
+    def assert_dump(self, dump, listed, counts):
         _, output = truth('check', dump, listed, SEED)
         self.assertIn(f'checked {sum(c[0] for c in counts.values())} differ 0 '
                       'missing 0', output)
-        guest.cmd('mount /dev/vda /mnt && rm /mnt/vmcore /mnt/list /mnt/data')
-        self.release(guest)
+        os.unlink(dump)
+
+    def assert_back(self, guest, nodes):
+        """All is as it was before the crash, and online."""
         self.wait_nodes(guest, nodes)
+        self.assertEqual(self.lsmem(guest),
+                         {n: (node, 'online') for n, (node, _) in
+                          self.before.items()})
         self.assert_registered(guest)
         self.assert_quiet(guest)
 
@@ -115,7 +148,7 @@ class Dimms(Plugged):
     def check(self, kernel, machine, again=True, uefi=None):
         guest = self.plug_guest(kernel, machine, [
             '-object', 'memory-backend-ram,id=m0,size=512M',
-            '-device', 'pc-dimm,id=dimm0,memdev=m0,node=0'], uefi)
+            '-device', 'pc-dimm,id=dimm0,memdev=m0,node=0'], uefi=uefi)
         before = self.node_sizes(guest)
         self.assertEqual(list(before), [0])
         start = len(guest.qmp.poll())
@@ -217,7 +250,7 @@ class VirtioMem(Plugged):
     def check(self, kernel, machine, uefi=None):
         guest = self.plug_guest(kernel, machine, [
             '-object', 'memory-backend-ram,id=m0,size=2G',
-            '-device', 'virtio-mem-pci,id=vm0,memdev=m0,node=1'], uefi)
+            '-device', 'virtio-mem-pci,id=vm0,memdev=m0,node=1'], uefi=uefi)
         before = self.node_sizes(guest)
         start = len(guest.qmp.poll())
         for size in (1536 * MIB, GIB):
@@ -270,22 +303,119 @@ class VirtioMem(Plugged):
         self.check('6.1', 'q35', uefi='bookworm')
 
 
+class Migrated(Plugged):
+    """A guest with a DIMM and virtio-mem goes to another QEMU and into a
+    snapshot, registered and with its dump held, and comes back from there."""
+
+    DIMM, SIZE = 256 * MIB, 512 * MIB
+    VIRTIO_MEM = ['-object', 'memory-backend-ram,id=m0,size=1G',
+                  '-device', 'virtio-mem-pci,id=vm0,memdev=m0,node=1']
+
+    def disk_args(self):
+        """One that a snapshot can be of"""
+        disk = self.disk(size='20G')
+        overlay = Overlay(self.path('disk.qcow2'), disk.path)
+        return ['-drive', f'file={overlay.path},format=qcow2,if=none,id=disk0,'
+                          'cache=unsafe',
+                '-device', 'virtio-blk-pci,drive=disk0']
+
+    def migrate(self, source, kernel, options):
+        """Where the DIMM was plugged by hand, it is there from the start."""
+        dimm, = (d['data'] for d in source.qmp.cmd('query-memory-devices')
+                 if d['type'] == 'dimm')
+        options = dict(options, args=options['args'] + [
+            '-object', f'memory-backend-ram,id=mem-d0,size={dimm["size"]}',
+            '-device', f'pc-dimm,id=d0,memdev=mem-d0,node={dimm["node"]},'
+                       f'addr={dimm["addr"]},slot={dimm["slot"]}'])
+        return self.migrate_to(source, self.new_guest(kernel, **options))
+
+    def snapshot(self, guest, command):
+        self.assertEqual(guest.qmp.hmp(f'{command} state').strip(), '')
+
+    def state(self, guest):
+        return guest.qmp.cmd('query-fadump')['state']
+
+    def check(self, kernel, machine):
+        options = self.options(machine, self.VIRTIO_MEM + self.disk_args())
+        guest = self.guest(kernel, **options)
+        guest.cmd('mount /dev/vda /mnt && modprobe fadump_truth')
+        own = self.node_sizes(guest)[0]
+        self.plug_dimm(guest, 'd0', self.DIMM, node=0)
+        guest.qmp.cmd('qom-set', path='vm0', property='requested-size',
+                      value=self.SIZE)
+        nodes = self.wait_nodes(guest, {0: own + self.DIMM, 1: self.SIZE})
+        memory = guest.memory + self.DIMM + self.SIZE
+
+        guest = self.migrate(guest, kernel, options)
+        guest.memory = memory
+        self.assertEqual(self.state(guest), 'registered')
+        counts = self.fill(guest)
+        listed = self.path('list')
+        with open(listed, 'wb') as f:
+            f.write(guest.read_file('/mnt/list'))
+        self.assert_registered_once(guest, 0)
+        self.snapshot(guest, 'savevm')
+
+        # twice from there, the second time by way of the snapshot
+        for load in (False, True):
+            if load:
+                self.snapshot(guest, 'loadvm')
+                self.assertEqual(self.state(guest), 'registered')
+            guest.crash()
+            self.assert_captured(guest)
+            self.assertEqual(list(self.node_sizes(guest)), [0])
+            self.assert_dump(self.save(guest), listed, counts)
+            if not load:
+                continue
+            guest = self.migrate(guest, kernel, options)
+            guest.memory = memory
+            self.assertEqual(self.state(guest), 'dump-available')
+            self.assert_dump(self.save(guest), listed, counts)
+            self.snapshot(guest, 'savevm')
+            self.release(guest)
+            self.assert_back(guest, nodes)
+            # with the dump back, and what it hides gone
+            self.snapshot(guest, 'loadvm')
+            self.assertEqual(self.state(guest), 'dump-available')
+            self.assertEqual(list(self.node_sizes(guest)), [0])
+            self.assert_dump(self.save(guest), listed, counts)
+            self.release(guest)
+            self.assert_back(guest, nodes)
+
+    @full_only
+    def test_q35(self):
+        """
+        :avocado: tags=machine:q35,kernel:6.12,migration
+        """
+        self.check('6.12', 'q35')
+
+    @full_only
+    def test_pc(self):
+        """
+        :avocado: tags=machine:pc,kernel:6.1,migration
+        """
+        self.check('6.1', 'pc')
+
+
 class Balloon(Plugged):
     """What the guest has given away is in no dump, and no error; the boot with
     the dump is not asked for any."""
 
+    LEFT = 1024 * MIB           # of 1536 MiB
+
     def wait_inflated(self, guest):
         guest.wait_for('the balloon', lambda: guest.qmp.cmd('query-balloon') ==
-                       {'actual': 768 * MIB}, 120 * build.TIMEOUT_SCALE)
+                       {'actual': self.LEFT}, 120 * build.TIMEOUT_SCALE)
 
     def check(self, kernel, machine, uefi=None):
         guest = self.plug_guest(kernel, machine, [
-            '-device', 'virtio-balloon-pci,free-page-reporting=on'], uefi)
+            '-device', 'virtio-balloon-pci,free-page-reporting=on'],
+            uefi=uefi, memory='1536M')
         full = self.node_sizes(guest)
         start = len(guest.qmp.poll())
-        guest.qmp.cmd('balloon', value=768 * MIB)
+        guest.qmp.cmd('balloon', value=self.LEFT)
         self.wait_inflated(guest)
-        nodes = self.wait_nodes(guest, {0: full[0] - 256 * MIB})
+        nodes = self.wait_nodes(guest, {0: full[0] - 512 * MIB})
         # free memory is reported to the host within seconds
         guest.cmd('sleep 5')
         counts = self.fill(guest)
@@ -321,7 +451,8 @@ class Balloon(Plugged):
 class Sequences(Plugged):
     """Memory comes and goes at random, is put online and offline, and then the
     guest dies; and again, with what it has got back. FADUMP_SEED says with
-    which sequence of numbers, as a failure does."""
+    which sequence of numbers, as a failure does; make check-soak takes another
+    each time."""
 
     BLOCK = 128 * MIB
     DIMM = 256 * MIB
@@ -442,7 +573,8 @@ class Sequences(Plugged):
                                           for r in plugged], sizes)
 
     def check(self, kernel, machine, count):
-        seed = int(os.environ.get('FADUMP_SEED', random.randrange(1 << 32)))
+        seed = int(os.environ.get('FADUMP_SEED') or
+                   (random.randrange(1 << 32) if SOAK else SEED))
         print(f'# FADUMP_SEED={seed}', file=sys.stderr, flush=True)
         with self.subTest(seed=seed):
             self.start(kernel, machine, seed)
