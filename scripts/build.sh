@@ -56,8 +56,10 @@ main() {
     esac
     if [ "${1:-}" = distro ]; then
         "$top/scripts/guest-packages.sh"
+        "$top/scripts/host-packages.sh"
         "$top/scripts/distro-image.sh" bookworm bookworm-6.12 bookworm-kdump \
-            bookworm-driver-kdump bookworm-luks bookworm-remote trixie trixie-7
+            bookworm-driver-kdump bookworm-luks bookworm-remote bookworm-host \
+            trixie trixie-7 trixie-host
     fi
     step "built: build/qemu/qemu-system-x86_64; guests: ${used[*]}"
 }

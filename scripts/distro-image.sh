@@ -19,10 +19,13 @@
 #   luks                 with what opens a root that LUKS has encrypted
 #   remote               with what sends a dump to another machine, and takes it there
 #   driver | plain       of our packages the driver only, or none
+#   host                 with Debian's libvirt and AppArmor, and of our packages
+#                        those for a host
 #
 # so bookworm, trixie-7, bookworm-6.12-kdump, bookworm-plain-kdump. Our packages
-# are those in build/packages (scripts/guest-packages.sh). The kernel is the one
-# that scripts/kernel.sh has the symbols of.
+# are those in build/packages (scripts/guest-packages.sh, for a host
+# scripts/host-packages.sh). The kernel is the one that scripts/kernel.sh has the
+# symbols of.
 #
 # One image is made for SeaBIOS, for UEFI, and for UEFI Secure Boot. No loop
 # device is needed, nor a virtual machine; root is. Debian without our packages is
@@ -46,6 +49,7 @@ common_packages=(systemd-sysv dbus systemd-timesyncd openssh-server ca-certifica
 kdump_packages=(kdump-tools kexec-tools)
 luks_packages=(cryptsetup-initramfs)
 remote_packages=(curl nfs-common nfs-kernel-server nginx)
+host_packages=(libvirt-daemon-system libvirt-clients apparmor)
 
 # The disk: a GPT with room for GRUB's core, the EFI system partition, the root
 sectors=$((4 * 1024 * 2048))
@@ -58,7 +62,7 @@ esp_id=FAD0FAD0
 
 export SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-1767225600}
 # How many of each kind stay in the cache: more than make check-full uses
-keep=8
+keep=12
 
 # The words of a name, into variables
 parse_name() {
@@ -75,6 +79,7 @@ parse_name() {
         kdump) kdump=1 ;;
         luks) server_packages+=("${luks_packages[@]}") ;;
         remote) server_packages+=("${remote_packages[@]}") ;;
+        host) server_packages+=("${host_packages[@]}") ours=host ;;
         driver | plain) ours=$word ;;
         6.1 | 6.12 | 7) series=$word ;;
         *) die "'$word' in '$1' is unknown" "see the head of scripts/distro-image.sh" ;;
@@ -393,12 +398,13 @@ our_packages() {
     case $ours in
     all) set -- fadump-virtio-dkms fadump-tools ;;
     driver) set -- fadump-virtio-dkms ;;
+    host) set -- fadump-ctl qemu-system-fadump ;;
     plain) set -- ;;
     esac
     for name; do
         found=$(find "$build/packages" -name "${name}_*.deb" 2>/dev/null | sort -V | tail -n 1)
         [ -n "$found" ] ||
-            die "build/packages has no $name" "run scripts/guest-packages.sh"
+            die "build/packages has no $name" "run scripts/guest-packages.sh, or scripts/host-packages.sh"
         printf '%s\n' "$found"
     done
 }

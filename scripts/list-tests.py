@@ -15,5 +15,5 @@ for name in sorted(glob.glob('test_*.py')):
     with open(name, encoding='utf-8') as f:
         text = f.read()
     marks = re.findall(r'^( +@full_only\n)? +def test_', text, re.M)
-    print(name, 'distro' if 'DistroImage' in text else
+    print(name, 'distro' if re.search('DistroImage|DistroTest', text) else
           'guest,full' if '' in marks else 'full')
