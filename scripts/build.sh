@@ -51,7 +51,10 @@ main() {
     "$top/scripts/tools.sh"
     "$top/scripts/ctl.sh"
     case ${1:-} in
-    full) "$top/scripts/libvirt-build.sh" full ;;
+    full)
+        "$top/scripts/libvirt-build.sh" full
+        "$top/scripts/libvirt-build.sh" stock
+        ;;
     '') "$top/scripts/libvirt-build.sh" ;;
     esac
     if [ "${1:-}" = distro ]; then
@@ -59,7 +62,7 @@ main() {
         "$top/scripts/host-packages.sh"
         "$top/scripts/distro-image.sh" bookworm bookworm-6.12 bookworm-kdump \
             bookworm-driver-kdump bookworm-luks bookworm-remote bookworm-host \
-            trixie trixie-7 trixie-host
+            trixie trixie-7
     fi
     step "built: build/qemu/qemu-system-x86_64; guests: ${used[*]}"
 }

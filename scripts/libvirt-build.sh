@@ -10,6 +10,8 @@
 #
 #   scripts/libvirt-build.sh          what the tests with guests need
 #   scripts/libvirt-build.sh full     all of it
+#   scripts/libvirt-build.sh stock    what the tests with guests need, without our
+#                                     patches, as build/libvirt-stock
 #   scripts/libvirt-build.sh test     and run libvirt's own tests
 #   scripts/libvirt-build.sh each     a series as upstream wants it: build and
 #                                     test with the first patch, with the first
@@ -33,7 +35,7 @@ setup_opts=(
 targets=(src/virtqemud src/virtlogd src/libvirt_driver_qemu.so tools/virsh)
 
 # How many builds of other patches stay in the cache
-keep_builds=3
+keep_builds=4
 
 patches=("$top"/libvirt-xml/patches/*.patch)
 
@@ -113,7 +115,7 @@ build_all() {
         mv "$dir/src.new" "$dir/src"
     fi
     configure "$dir/src" "$dir/build"
-    if [ "$1" = some ]; then
+    if [ "$1" = some ] || [ "$1" = stock ]; then
         build "$dir/build" "${targets[@]}"
     else
         build "$dir/build"
@@ -162,11 +164,13 @@ check_syntax() {
 }
 
 main() {
+    local link=libvirt
     [ -f "${patches[0]}" ] || die "there are no patches in libvirt-xml/patches"
     need_tools ninja gcc git
     meson_env
     mkdir -p "$cache/libvirt"
     select_version
+    [ "${1:-}" != stock ] || patches=() link=libvirt-stock
     source=$cache/libvirt/source-${version%%-*}
     # programs know where they were built, so that each set of patches has a
     # directory of its own
@@ -175,10 +179,10 @@ main() {
     case ${1:-} in
     each) build_each ;;
     syntax) check_syntax ;;
-    '' | full | test)
+    '' | full | test | stock)
         mkdir -p "$dir"
         with_lock libvirt build_all "${1:-some}"
-        ln -sfn "$dir/build" "$build/libvirt"
+        ln -sfn "$dir/build" "$build/$link"
         [ "${1:-}" != test ] || run_tests "$dir/build"
         ;;
     *) die "what is '$1'?" "see the top of scripts/libvirt-build.sh" ;;

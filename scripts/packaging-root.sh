@@ -15,7 +15,7 @@
 # shellcheck source=scripts/apt.sh
 . "$top/scripts/apt.sh"
 
-packages=(apt dpkg-dev debhelper dh-dkms dkms po-debconf lintian fakeroot
+packages=(apt build-essential debhelper dh-dkms dkms po-debconf lintian fakeroot
     initramfs-tools zstd linux-image-cloud-amd64 linux-headers-cloud-amd64
     systemd systemd-sysv udev grub2-common kexec-tools makedumpfile
     openssh-server openssh-client curl nfs-common
@@ -44,7 +44,7 @@ make_root() {
         --customize-hook='mkdir -p "$1/root/debs"' \
         --customize-hook="chroot \"\$1\" sh -c 'cd /root/debs && apt-get -q download kdump-tools \
             \$(apt-get -q -s ${later[*]} install linux-image-cloud-amd64 linux-headers-cloud-amd64 \
-                | sed -n \"s/^Inst \\([^ ]*\\).*/\\1${later[1]:+\\/${later[1]}}/p\")'" \
+                | sed -n \"s/^Inst \\([^ ]*\\)[^(]*(\\([^ ]*\\) .*/\\1=\\2/p\")'" \
         "$suite" "$tar.new" "${sources[@]}"
     mv "$tar.new" "$tar"
 }

@@ -87,10 +87,12 @@ class SystemDaemon(DistroTest):
         self.assertEqual(said, f'libvirt-{uuid} (enforce)')
 
     def denied(self, host):
-        """What a domain's profile has refused"""
+        """What a domain's profile has refused, but for what any QEMU of this
+        age looks at, and does without, under Debian 12's libvirt"""
         return [line for line in host.cmd('dmesg').splitlines()
                 if 'apparmor="DENIED"' in line and
-                re.search(r'profile="(libvirt-|virt-aa-helper)', line)]
+                re.search(r'profile="(libvirt-|virt-aa-helper)', line) and
+                '"/proc/sys/vm/max_map_count"' not in line]
 
     def assert_saved(self, host, name):
         """The dump leaves its domain, whole, and is ELF."""
@@ -103,7 +105,7 @@ class SystemDaemon(DistroTest):
 
     def check(self, name, version):
         host = self.host(name)
-        self.assertIn(version, host.cmd('virsh version --daemon', TIMEOUT))
+        self.assertEqual(host.cmd('virsh --version'), version)
         host.cmd('virsh define /root/guest.xml --validate', TIMEOUT)
         host.cmd('(virsh event guest --all --loop > /root/events 2>&1 &)')
         host.cmd('virsh start guest', TIMEOUT)
@@ -140,14 +142,6 @@ class SystemDaemon(DistroTest):
         :avocado: tags=libvirt,machine:q35,distro:bookworm
         """
         self.check('bookworm-host', '9.0.0')
-
-    @full_only
-    def test_trixie(self):
-        """
-        :avocado: tags=libvirt,machine:q35,distro:trixie
-        """
-        self.check('trixie-host', '11.3.0')
-
 
 if __name__ == '__main__':
     main()

@@ -24,7 +24,7 @@ CRASHED = 'Crashed Crashloaded'
 class LibvirtTest(FadumpTest):
     """With a daemon of its own."""
 
-    stock = False
+    stock = None
 
     def setUp(self):
         self.libvirt = Libvirt(self.path('libvirt'), self.stock)
@@ -340,7 +340,7 @@ class Commandline(LibvirtTest):
 class Stock(Commandline):
     """The same with Debian 12's libvirt."""
 
-    stock = True
+    stock = 'system'
 
     def setUp(self):
         if not os.access(libvirt.STOCK, os.X_OK):
@@ -348,6 +348,18 @@ class Stock(Commandline):
                           'check-full" does that')
         super().setUp()
         self.assertIn('9.0.0', self.libvirt.virsh('version', '--daemon'))
+
+
+class Upstream(Commandline):
+    """The same with libvirt 11.3.0, without our patches."""
+
+    stock = 'built'
+
+    def setUp(self):
+        super().setUp()
+        self.assertIn('11.3.0', self.libvirt.virsh('version', '--daemon'))
+        self.assertNotIn('fadump', self.libvirt.virsh(
+            'domcapabilities', '--emulatorbin', build.qemu_binary()))
 
 
 # What QEMU has and a user may want, each at a value that is not the default,

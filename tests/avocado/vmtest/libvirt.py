@@ -27,12 +27,13 @@ TIMEOUT = 120 * build.TIMEOUT_SCALE
 STOCK = '/usr/sbin/libvirtd'
 
 
-def built():
-    """The directory that scripts/libvirt-build.sh has built in."""
-    path = os.path.join(build.BUILD, 'libvirt')
+def built(name='libvirt'):
+    """The directory that scripts/libvirt-build.sh has built in; libvirt-stock
+    is without our patches."""
+    path = os.path.join(build.BUILD, name)
     if not os.access(os.path.join(path, 'src', 'virtqemud'), os.X_OK):
         raise build.NotBuilt(f'{path} has no libvirt: run '
-                             '"scripts/libvirt-build.sh"')
+                             f'"scripts/libvirt-build.sh{name[7:].replace("-", " ")}"')
     return path
 
 
@@ -47,18 +48,20 @@ class VirshError(AssertionError):
 
 
 class Libvirt:
-    def __init__(self, logs, stock=False):
-        """stock: not ours but the system's."""
+    def __init__(self, logs, stock=None):
+        """stock: not ours but the system's, or, as 'built', one that was built
+        without our patches."""
         self.log = os.path.join(logs, 'libvirtd.log')
         os.makedirs(logs, exist_ok=True)
         # sockets have short names whatever the build directory is called
         self.dir = tempfile.mkdtemp(prefix='fadump-')
-        if stock:
+        if stock == 'system':
             self.virsh_program, daemon = '/usr/bin/virsh', STOCK
             self.uri, self.socket = 'qemu:///session?mode=legacy', 'libvirt-sock'
         else:
-            self.virsh_program = os.path.join(built(), 'tools', 'virsh')
-            daemon = os.path.join(built(), 'src', 'virtqemud')
+            path = built('libvirt-stock') if stock else built()
+            self.virsh_program = os.path.join(path, 'tools', 'virsh')
+            daemon = os.path.join(path, 'src', 'virtqemud')
             self.uri, self.socket = 'qemu:///session?mode=direct', 'virtqemud-sock'
         self.as_nobody = [] if os.geteuid() else [
             'unshare', '--user', '--map-user=65534', '--map-group=65534']
