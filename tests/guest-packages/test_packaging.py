@@ -25,7 +25,8 @@ DKMS, TOOLS = 'fadump-virtio-dkms', 'fadump-tools'
 
 # Of a system that runs; and what dpkg, apt and others keep of what was there.
 _NOT_OURS = re.compile(
-    r'^/(proc|sys|dev|run|tmp|root|home|var/(cache|log|lib/(apt|dpkg|ucf|systemd|dkms/mok'
+    r'^/(proc|sys|dev|run|tmp|root|home|usr/src/linux-[^/]*'
+    r'|var/(cache|log|lib/(apt|dpkg|ucf|systemd|dkms/mok'
     r'|initramfs-tools|kdump|grub))|boot|usr/share/man|etc/(ld.so.cache|\.pwd.lock)'
     r'|lib/modules/[^/]+/modules\.|usr/lib/modules/[^/]+/modules\.)')
 
