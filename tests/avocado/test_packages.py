@@ -233,7 +233,7 @@ class Packages(FadumpTest):
         """
         guest = self.boot('fadump-tools',
                           config='BOOT=parallel\nON_FAILURE=release\n'
-                                 'TARGET=/proc/none\n')
+                                 'TARGET=/proc/none\nRETRY_DELAY=40\n')
         full = guest.mem_total()
         dump_id, start = self.crash(guest)
         guest.run('systemctl is-system-running --wait')
