@@ -362,6 +362,7 @@ class Migrated(Plugged):
             self.assert_dump(self.save(guest), listed, counts)
 
         guest.crash()
+        self.assert_captured(guest)
         assert_held()
         self.snapshot(guest, 'loadvm')
         self.assertEqual(self.state(guest), 'registered')

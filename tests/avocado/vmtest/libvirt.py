@@ -33,7 +33,8 @@ def built(name='libvirt'):
     path = os.path.join(build.BUILD, name)
     if not os.access(os.path.join(path, 'src', 'virtqemud'), os.X_OK):
         raise build.NotBuilt(f'{path} has no libvirt: run '
-                             f'"scripts/libvirt-build.sh{name[7:].replace("-", " ")}"')
+                             '"scripts/libvirt-build.sh", for libvirt-stock '
+                             'with "stock"')
     return path
 
 
