@@ -1,8 +1,9 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""List the files of guest tests, for meson: "NAME TIERS", where TIERS is
+"""List the files of guest tests, for meson: "NAME TIERS CLASS...", where TIERS is
 "guest,full", or "full" where each case is marked @full_only, or "distro" where
-the file takes disk images of Debian."""
+the file takes disk images of Debian. Only of these, where a case takes minutes,
+classes are named: each is a test of its own, to run side by side."""
 
 import glob
 import os
@@ -15,5 +16,10 @@ for name in sorted(glob.glob('test_*.py')):
     with open(name, encoding='utf-8') as f:
         text = f.read()
     marks = re.findall(r'^( +@full_only\n)? +def test_', text, re.M)
-    print(name, 'distro' if re.search('DistroImage|DistroTest', text) else
-          'guest,full' if '' in marks else 'full')
+    if re.search('DistroImage|DistroTest', text):
+        classes = re.split(r'^class (\w+)', text, flags=re.M)[1:]
+        print(name, 'distro', *(
+            title for title, body in zip(classes[::2], classes[1::2])
+            if re.search(r'^ +def test_', body, re.M)))
+    else:
+        print(name, 'guest,full' if '' in marks else 'full')
