@@ -54,6 +54,9 @@ class DistroTest(FadumpTest):
             said = guest.cmd('systemctl --failed --no-legend --plain; '
                              'journalctl -b -p warning --no-pager')
             raise guest.trouble(f'the system is {state}:\n{said}')
+        # systemd leaves out what it likes then.
+        self.assertEqual(guest.cmd('journalctl -b -o cat | grep "ordering cycle" || '
+                                   ':'), '')
         # what kdump-tools says in its own initramfs script
         self.assert_quiet(guest, allow=['WARNING: kdump-sysctl needs'])
         taint = int(guest.cmd('cat /proc/sys/kernel/tainted'))
@@ -268,6 +271,60 @@ class DistroFullDisk(DistroTest):
         self.assert_dump(guest)
 
 
+class DistroOtherDisks(DistroTest):
+    """The dump goes to the root; the boot after the crash waits for no other file
+    system before it is saved."""
+
+    @full_only
+    def test_missing(self):
+        """One cannot be mounted, and systemd gives up, but not the save.
+
+        :avocado: tags=machine:q35,kernel:6.1,boot:grub
+        """
+        guest = self.distro('bookworm')
+        units, mem_total = guest.units(), guest.mem_total()
+        # Soon, so that it is in the middle of the save
+        guest.cmd("echo 'LABEL=none /data ext4 x-systemd.device-timeout=5s 0 2' "
+                  '>>/etc/fstab && sync')
+        guest.crash()
+        guest.wait_for('the emergency', lambda: 'emergency mode' in guest.console(
+            guest.boots[-1].console_start), SAVE_TIMEOUT)
+        guest.wait_for('the release', lambda: not guest.exists(VMCORE),
+                       SAVE_TIMEOUT)
+        self.assert_dump(guest)
+        guest.wait_for('all memory',
+                       lambda: guest.mem_total() >= mem_total * 0.99)
+        self.assertNotEqual(units - guest.units(), set(), 'no emergency')
+
+        guest.cmd("sed -i '/^LABEL=none/d' /etc/fstab && systemctl daemon-reload")
+        guest.send('systemctl default')
+        self.assert_production(guest, units, mem_total)
+
+    @full_only
+    def test_encrypted(self):
+        """The key slot of one takes more memory than there is.
+
+        :avocado: tags=machine:q35,kernel:6.1,boot:grub
+        """
+        guest = self.distro('bookworm-luks', disks=[self.disk('data', '64M', ext4=False)])
+        device = '/dev/' + guest.cmd('lsblk -dnbo NAME,SIZE | '
+                                     f"awk '$2 == {64 * MIB} {{ print $1 }}'")
+        guest.cmd('mkdir -m 700 /etc/keys && head -c 32 /dev/urandom '
+                  '> /etc/keys/data.key && cryptsetup luksFormat -q --type luks2 '
+                  '--pbkdf argon2id --pbkdf-memory 716800 --pbkdf-force-iterations 4 '
+                  f'--pbkdf-parallel 1 {device} /etc/keys/data.key && '
+                  f'cryptsetup open -d /etc/keys/data.key {device} data && '
+                  'mkfs.ext4 -q /dev/mapper/data && mkdir /data && '
+                  'mount /dev/mapper/data /data && echo kept > /data/file',
+                  timeout=SAVE_TIMEOUT)
+        guest.cmd(f'echo data {device} /etc/keys/data.key luks >>/etc/crypttab && '
+                  "echo '/dev/mapper/data /data ext4 defaults 0 2' >>/etc/fstab && "
+                  'systemctl daemon-reload')
+        self.assertEqual(guest.qmp.cmd('query-fadump')['boot-mem'], 512 * MIB)
+        self.crash_once(guest)
+        self.assertEqual(guest.cmd('cat /data/file'), 'kept')
+
+
 class SecureBootTest(DistroTest):
     """Firmware takes what Microsoft has signed, shim what Debian has, and the
     kernel a module whose key was enrolled."""
@@ -386,7 +443,7 @@ class DistroLuks(LuksTest):
         guest = self.distro(self.IMAGE, disk=disk, memory='4G')
         self.assertEqual(guest.cmd('findmnt -no SOURCE /'), '/dev/mapper/root')
         self.assertEqual(guest.qmp.cmd('query-fadump')['boot-mem'], self.NEED)
-        self.assertIn('LUKS volume can be opened',
+        self.assertIn('LUKS volume of the root and of TARGET can be opened',
                       guest.cmd('fadump-config test'))
         self.crash_once(guest)
         guest.close()

@@ -237,11 +237,63 @@ class Generator(Root):
     def test_local(self):
         self.device()
         self.driver(held=True)
-        self.assertEqual(self.generate(), sorted(self.ALWAYS + [self.CONF, self.EARLY]))
+        self.file('var/lib/x')
+        # What takes memory and is not needed waits as well.
+        waits = [f'systemd-{what}@.service.d/50-fadump-save.conf'
+                 for what in ('cryptsetup', 'fsck')]
+        self.assertEqual(self.generate(),
+                         sorted(self.ALWAYS + waits + [self.CONF, self.EARLY]))
         self.assertEqual(self.boot_conf()[1:], [
             '[Unit]', 'RequiresMountsFor=/var/crash', 'Before=sysinit.target'])
         self.assertEqual(os.readlink(self.path(f'out/{self.EARLY}')),
                          '/usr/lib/systemd/system/fadump-save.service')
+
+    def test_not_on_the_root(self):
+        """Whatever is mounted on the way to the directory comes before the save."""
+        self.device()
+        self.driver(held=True)
+
+        def early():
+            held = [f for f in self.generate() if f.startswith('systemd-')]
+            late = 'After=local-fs.target' in self.boot_conf()
+            self.assertEqual(len(held), 0 if late else 2)
+            self.assertIn('Before=sysinit.target', self.boot_conf())
+            return not late
+
+        # A partition whose type says /var is mounted on what is empty.
+        self.assertFalse(early())
+        self.file('var/lib/x')
+        self.assertTrue(early())
+        for line, root in (('/dev/sdb /var ext4 x 0 2', False),
+                           ('/dev/sdb /var/crash ext4 x 0 2', False),
+                           ('/dev/sdb /home ext4 x 0 2', True),
+                           ('/dev/sdb /var/lib ext4 x 0 2', True)):
+            with self.subTest(line=line):
+                self.file('etc/fstab', f'/dev/vda / ext4 x 0 1\n{line}\n')
+                self.assertEqual(early(), root)
+        self.file('etc/fstab')
+        for unit in ('var.mount', 'var-crash.mount', 'var-crash.automount'):
+            with self.subTest(unit=unit):
+                path = self.file(f'etc/systemd/system/{unit}')
+                self.assertFalse(early())
+                os.unlink(path)
+        self.assertTrue(early())
+        self.config('TARGET=/big-disk/dumps\n')
+        self.assertTrue(early())
+        self.file(r'etc/systemd/system/big\x2ddisk.mount')
+        self.assertFalse(early())
+
+        # A link to elsewhere
+        self.config('')
+        os.symlink('/data/crash', self.path('var/crash'))
+        self.assertTrue(early())
+        self.assertEqual(self.boot_conf()[2:4], [
+            'RequiresMountsFor=/var/crash', 'RequiresMountsFor=/data/crash'])
+        self.file('etc/fstab', '/dev/sdb /data xfs x 0 2\n')
+        self.assertFalse(early())
+        self.file('etc/fstab', 'host:/data /data nfs x 0 2\n')
+        self.assertFalse(early())
+        self.assertIn('After=network-online.target', self.boot_conf())
 
     def test_fw_cfg(self):
         """The driver is not there: what the firmware says counts."""
@@ -256,7 +308,8 @@ class Generator(Root):
         self.device()
         self.driver(held=True)
         self.config('BOOT=parallel\n')
-        self.assertIn(self.LATE, self.generate())
+        self.file('var/lib/x')
+        self.assertEqual(self.generate(), sorted(self.ALWAYS + [self.CONF, self.LATE]))
         self.assertNotIn('Before=sysinit.target', self.boot_conf())
 
     def test_remote(self):
@@ -283,8 +336,8 @@ class Generator(Root):
             with self.subTest(line=line):
                 self.file('etc/fstab', f'# a comment\n/dev/vda / ext4 x 0 1\n{line}\n')
                 self.generate()
-                for after in ('network-online.target', 'local-fs.target'):
-                    self.assertEqual(f'After={after}' in self.boot_conf(), remote)
+                self.assertEqual('After=network-online.target' in self.boot_conf(),
+                                 remote)
                 self.assertIn('RequiresMountsFor=/var/crash', self.boot_conf())
 
     def test_network_manager(self):
@@ -302,6 +355,7 @@ class Generator(Root):
         files = self.generate()
         self.assertIn(self.LATE, files)
         self.assertNotIn('Before=sysinit.target', self.boot_conf())
+        self.file('var/lib/x')
         held = sorted(f.partition('.d/')[0] for f in files
                       if f.endswith('50-fadump-save.conf'))
         self.assertEqual(held, [
