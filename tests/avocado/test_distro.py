@@ -296,8 +296,9 @@ class DistroOtherDisks(DistroTest):
                        lambda: guest.mem_total() >= mem_total * 0.99)
         self.assertNotEqual(units - guest.units(), set(), 'no emergency')
 
-        guest.cmd("sed -i '/^LABEL=none/d' /etc/fstab && systemctl daemon-reload")
-        guest.send('systemctl default')
+        guest.cmd("sed -i '/^LABEL=none/d' /etc/fstab")
+        guest.send('systemctl reboot')
+        guest.wait_boot()
         self.assert_production(guest, units, mem_total)
 
     @full_only
