@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
@@ -72,6 +73,10 @@ class DistroTest(FadumpTest):
         guest.wait_for('the release of all memory', lambda: guest.mem_total() >=
                        mem_total * 0.99, SAVE_TIMEOUT)
         self.assert_healthy(guest)
+        # What udev starts with a device comes when that is found.
+        deadline = time.monotonic() + 60 * build.TIMEOUT_SCALE
+        while units - guest.units() and time.monotonic() < deadline:
+            time.sleep(1)
         self.assertEqual(units - guest.units(), set(),
                          'what ran before the crash does not run')
         self.assert_released(guest, mem_total)
@@ -289,6 +294,9 @@ class DistroOtherDisks(DistroTest):
         guest.crash()
         guest.wait_for('the emergency', lambda: 'emergency mode' in guest.console(
             guest.boots[-1].console_start), SAVE_TIMEOUT)
+        # Others have more time than in other boots.
+        self.assertEqual(guest.cmd('systemctl show -P JobRunningTimeoutUSec '
+                                   'dev-ttyS0.device'), '5min')
         guest.wait_for('the release', lambda: not guest.exists(VMCORE),
                        SAVE_TIMEOUT)
         self.assert_dump(guest)

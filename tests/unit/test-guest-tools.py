@@ -209,6 +209,7 @@ class Generator(Root):
     ALWAYS = ['multi-user.target.wants/fadump-check.service',
               'sysinit.target.wants/fadump-driver.service']
     CONF = 'fadump-save.service.d/50-fadump-boot.conf'
+    DEVICES = 'device.d/10-fadump-save.conf'
     EARLY = 'sysinit.target.wants/fadump-save.service'
     LATE = 'multi-user.target.wants/fadump-save.service'
 
@@ -241,8 +242,8 @@ class Generator(Root):
         # What takes memory and is not needed waits as well.
         waits = [f'systemd-{what}@.service.d/50-fadump-save.conf'
                  for what in ('cryptsetup', 'fsck')]
-        self.assertEqual(self.generate(),
-                         sorted(self.ALWAYS + waits + [self.CONF, self.EARLY]))
+        self.assertEqual(self.generate(), sorted(
+            self.ALWAYS + waits + [self.CONF, self.DEVICES, self.EARLY]))
         self.assertEqual(self.boot_conf()[1:], [
             '[Unit]', 'RequiresMountsFor=/var/crash', 'Before=sysinit.target'])
         self.assertEqual(os.readlink(self.path(f'out/{self.EARLY}')),
@@ -257,6 +258,8 @@ class Generator(Root):
             held = [f for f in self.generate() if f.startswith('systemd-')]
             late = 'After=local-fs.target' in self.boot_conf()
             self.assertEqual(len(held), 0 if late else 2)
+            self.assertEqual(os.path.exists(self.path(f'out/{self.DEVICES}')),
+                             not late)
             self.assertIn('Before=sysinit.target', self.boot_conf())
             return not late
 
@@ -309,7 +312,8 @@ class Generator(Root):
         self.driver(held=True)
         self.config('BOOT=parallel\n')
         self.file('var/lib/x')
-        self.assertEqual(self.generate(), sorted(self.ALWAYS + [self.CONF, self.LATE]))
+        self.assertEqual(self.generate(), sorted(
+            self.ALWAYS + [self.CONF, self.DEVICES, self.LATE]))
         self.assertNotIn('Before=sysinit.target', self.boot_conf())
 
     def test_remote(self):
