@@ -330,18 +330,20 @@ class Generator(Root):
     def test_directory_on_the_network(self):
         self.device()
         self.driver(held=True)
-        for line, remote in (
-                ('host:/crash /var/crash nfs4 defaults 0 0', True),
-                ('host:/var /var nfs defaults 0 0', True),
-                ('/dev/sdb /var/crash ext4 noatime,_netdev 0 0', True),
-                ('/dev/sdb /var/crash ext4 defaults 0 0', False),
-                ('host:/home /home nfs4 defaults 0 0', False),
-                ('host:/x /var/cra nfs4 defaults 0 0', False)):
+        self.file('var/lib/x')
+        for line, remote, local in (
+                ('host:/crash /var/crash nfs4 defaults 0 0', True, True),
+                ('host:/var /var nfs defaults 0 0', True, True),
+                ('/dev/sdb /var/crash ext4 noatime,_netdev 0 0', True, True),
+                ('/dev/sdb /var/crash ext4 defaults 0 0', False, True),
+                ('host:/home /home nfs4 defaults 0 0', False, False),
+                ('host:/x /var/cra nfs4 defaults 0 0', False, False)):
             with self.subTest(line=line):
                 self.file('etc/fstab', f'# a comment\n/dev/vda / ext4 x 0 1\n{line}\n')
                 self.generate()
                 self.assertEqual('After=network-online.target' in self.boot_conf(),
                                  remote)
+                self.assertEqual('After=local-fs.target' in self.boot_conf(), local)
                 self.assertIn('RequiresMountsFor=/var/crash', self.boot_conf())
 
     def test_network_manager(self):
@@ -359,7 +361,6 @@ class Generator(Root):
         files = self.generate()
         self.assertIn(self.LATE, files)
         self.assertNotIn('Before=sysinit.target', self.boot_conf())
-        self.file('var/lib/x')
         held = sorted(f.partition('.d/')[0] for f in files
                       if f.endswith('50-fadump-save.conf'))
         self.assertEqual(held, [
@@ -962,6 +963,19 @@ class Driver(Root):
         self.assertEqual(self.boot_mem(), '0')
         self.assertIn('can be opened in boot memory (1024 MiB)',
                       self.run_tool('fadump-config', 'test').stdout)
+
+    def test_luks_of_the_target(self):
+        """It is another volume than the root's; the directory is made by the save."""
+        self.luks((600 << 10,), (512,))
+        self.program('findmnt', 'shift 3; case $1 in /proc/self) echo data;; '
+                                '*) echo root;; esac')
+        self.program('lsblk', f'[ $3 != data ] || echo "{self.path("volume")} '
+                              'crypto_LUKS"')
+        told = self.run_tool('fadump-config', 'test').stdout
+        self.assertNotIn('LUKS', told)
+        self.config('TARGET=/proc/self/none/at-all\n')
+        told = self.run_tool('fadump-config', 'test').stdout
+        self.assertRegex(told, 'LUKS .*TARGET takes 984 MiB.*512 MiB are granted')
 
     def test_luks_said(self):
         self.luks((600 << 10,), (512,))
