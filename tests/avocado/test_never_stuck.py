@@ -192,12 +192,12 @@ class NeverStuck(FadumpTest):
         """
         guest = self.new_guest(
             memory='256M', tiny='S',
-            fadump='boot-mem=128M,max-boots=2,boot-timeout=1').start()
+            fadump='boot-mem=128M,max-boots=2,boot-timeout=5').start()
         guest.wait_tiny(1)
         guest.qmp.cmd('fadump-trigger')
         guest.qmp.wait_event('FADUMP_CAPTURED')
         guest.wait_tiny(2)
-        time.sleep(5)
+        time.sleep(10)
         self.assertEqual(len(guest.tiny_boots()), 2)
         self.assertEqual(self.info(guest)['dump']['boots'], 0)
         # At its end it counts, as ever.
