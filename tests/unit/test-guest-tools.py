@@ -177,6 +177,12 @@ class Descriptor(Root):
         for what, data in (('is no descriptor', b'x' * 400),
                            ('has version 2', self.bytes(version=2)),
                            ('is not whole', good[:-8]),
+                           ('50 vCPUs are expected', self.bytes(nr_vcpus=50)),
+                           ('vCPUs are expected', self.bytes(vcpu_size=0)),
+                           ('50 ranges are expected', self.bytes(nr_ranges=50)),
+                           ('ranges are expected', self.bytes(range_size=0)),
+                           ('ranges are expected',
+                            self.bytes(ranges_off=1 << 40)),
                            ('a header of', self.bytes(hdr_size=64)),
                            ('is no descriptor', b'')):
             with self.subTest(what=what):
@@ -245,7 +251,8 @@ class Generator(Root):
         self.assertEqual(self.generate(), sorted(
             self.ALWAYS + waits + [self.CONF, self.DEVICES, self.EARLY]))
         self.assertEqual(self.boot_conf()[1:], [
-            '[Unit]', 'RequiresMountsFor=/var/crash', 'Before=sysinit.target'])
+            '[Unit]', 'RequiresMountsFor=/var/crash', 'Before=sysinit.target',
+            '[Service]', 'CPUWeight=300'])
         self.assertEqual(os.readlink(self.path(f'out/{self.EARLY}')),
                          '/usr/lib/systemd/system/fadump-save.service')
 
@@ -315,6 +322,8 @@ class Generator(Root):
         self.assertEqual(self.generate(), sorted(
             self.ALWAYS + [self.CONF, self.DEVICES, self.LATE]))
         self.assertNotIn('Before=sysinit.target', self.boot_conf())
+        # what is started beside it is as urgent
+        self.assertNotIn('CPUWeight=300', self.boot_conf())
 
     def test_remote(self):
         self.device()
@@ -325,7 +334,8 @@ class Generator(Root):
                 self.assertIn(self.EARLY, self.generate())
                 self.assertEqual(self.boot_conf()[2:], [
                     'Wants=network-online.target', 'After=network-online.target',
-                    'After=local-fs.target', 'Before=sysinit.target'])
+                    'After=local-fs.target', 'Before=sysinit.target',
+                    '[Service]', 'CPUWeight=300'])
 
     def test_directory_on_the_network(self):
         self.device()
