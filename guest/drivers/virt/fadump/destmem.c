@@ -28,6 +28,12 @@
 /* A page may be busy for a moment. */
 #define FADUMP_TAKE_ROUNDS	3
 
+/*
+ * Bytes that are taken at once: the allocator may clear them, and does not give
+ * way meanwhile.
+ */
+#define FADUMP_TAKE_STEP	(256ULL << 20)
+
 struct fadump_scan {
 	/* multiples of FADUMP_DEST_ALIGN, each in one zone */
 	struct fadump_runs *runs;
@@ -214,6 +220,28 @@ static void fadump_find_runs(struct fadump_runs *runs,
 /* ------------------------------------------------------------------ */
 /* Taking memory							*/
 
+/* Takes all of [start, start + len), or nothing. */
+static int fadump_take_all(u64 start, u64 len)
+{
+	u64 part, done;
+	int ret;
+
+	for (done = 0; done < len; done += part) {
+		part = min_t(u64, len - done, FADUMP_TAKE_STEP);
+		ret = alloc_contig_range(PHYS_PFN(start + done),
+					 PHYS_PFN(start + done + part),
+					 FADUMP_CONTIG_FLAGS, GFP_KERNEL);
+		if (ret) {
+			if (done)
+				free_contig_range(PHYS_PFN(start),
+						  PHYS_PFN(done));
+			return ret;
+		}
+		cond_resched();
+	}
+	return 0;
+}
+
 /* Takes up to @want of [start, start + len); what it got. */
 static u64 fadump_take(u64 start, u64 len, u64 want, u64 least)
 {
@@ -224,8 +252,7 @@ static u64 fadump_take(u64 start, u64 len, u64 want, u64 least)
 	if (len < min(least, want) || fadump_taken.nr == fadump_taken.max)
 		return 0;
 
-	ret = alloc_contig_range(PHYS_PFN(start), PHYS_PFN(start + len),
-				 FADUMP_CONTIG_FLAGS, GFP_KERNEL);
+	ret = fadump_take_all(start, len);
 	if (!ret) {
 		fadump_runs_add(&fadump_taken, start, len);
 		return len;
