@@ -172,7 +172,7 @@ def report(stories):
     say('production: every unit that ran before runs, and all memory is there.')
     kdump = [s for s in stories if s.options.get('fadump', '') is None]
     if kdump:
-        # kdump's memory is back when its second boot is.
+        # With kdump it is back in production, after the second boot.
         back, production = (stories[0].seconds[what] /
                             kdump[0].seconds['production']
                             for what in ('memory back', 'production'))
